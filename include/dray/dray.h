@@ -1,0 +1,13 @@
+/// dray/dray.h: all of dray.
+#ifndef DRAY_DRAY_H
+#define DRAY_DRAY_H
+
+#include "dray/base.h"
+#include "dray/context.h"
+#include "dray/dtype.h"
+#include "dray/memory.h"
+#include "dray/model_data.h"
+#include "dray/transfer.h"
+#include "dray/weights.h"
+
+#endif

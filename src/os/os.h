@@ -1,0 +1,128 @@
+/// Every direct system call of dray, behind one table that tests can replace.
+///
+/// Convention: the kernel's. A call returns >= 0, or the negative errno; `errno` itself is never read
+/// outside src/os. EINTR is returned like any other code; callers that may retry use drayi_retry_*.
+/// A table is a plain struct: a test copies drayi_os_linux, replaces members and puts the copy into
+/// the context (drayi_context_create_with in src/core/context.h).
+///
+/// Threads: every member may be called from any thread.
+#ifndef DRAY_OS_OS_H
+#define DRAY_OS_OS_H
+
+#include "dray/base.h"
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct io_uring; // liburing, when the build has it
+
+/// What statx says of a file beyond stat: where direct I/O may start and how long it must be.
+typedef struct drayi_file_facts {
+    uint64_t bytes;
+    uint64_t device, inode;
+    int64_t modified_ns;
+    uint32_t mode;                // st_mode
+    uint32_t block_bytes;         // st_blksize
+    bool direct_known;            // kernel >= 6.1 and the file system answers STATX_DIOALIGN
+    uint32_t direct_memory_align; // 0 with direct_known: direct I/O is not supported on this file
+    uint32_t direct_offset_align;
+} drayi_file_facts;
+
+typedef struct drayi_cachestat {
+    uint64_t cached_pages, dirty_pages, writeback_pages, evicted_pages, recently_evicted_pages;
+} drayi_cachestat;
+
+typedef struct drayi_memory_facts {
+    uint64_t total_bytes;
+    uint64_t available_bytes; // MemAvailable, or the cgroup's room when that is smaller
+    bool limited_by_cgroup;
+} drayi_memory_facts;
+
+/// One completion of the ring, already taken off its queue.
+typedef struct drayi_uring_event {
+    uint64_t user_data;
+    int32_t result; // bytes, or the negative errno
+} drayi_uring_event;
+
+typedef struct drayi_os {
+    // files
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    int (*dup)(int fd);                                       // with O_CLOEXEC
+    int (*reopen)(int fd, int flags);                         // a second open file of the same inode (/proc/self/fd)
+    int (*facts)(int fd, drayi_file_facts *out);
+    int (*fstatfs_magic)(int fd, uint64_t *out_magic);        // f_type, e.g. 0x01021994 tmpfs
+    int (*set_direct)(int fd, bool on);                       // O_DIRECT by fcntl
+    ssize_t (*read)(int fd, void *buffer, size_t bytes);
+    ssize_t (*pread)(int fd, void *buffer, size_t bytes, uint64_t offset);
+    ssize_t (*preadv)(int fd, const struct iovec *parts, int count, uint64_t offset);
+    ssize_t (*write)(int fd, const void *buffer, size_t bytes);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t bytes, uint64_t offset);
+    ssize_t (*pwritev)(int fd, const struct iovec *parts, int count, uint64_t offset);
+    int (*allocate)(int fd, uint64_t offset, uint64_t bytes); // fallocate, mode 0
+    int (*truncate)(int fd, uint64_t bytes);
+    int (*sync)(int fd);                                      // fdatasync
+    int (*sync_range)(int fd, uint64_t offset, uint64_t bytes); // starts and waits for write-back
+    int (*advise_file)(int fd, uint64_t offset, uint64_t bytes, int advice); // posix_fadvise
+    int (*cachestat)(int fd, uint64_t offset, uint64_t bytes, drayi_cachestat *out); // -ENOSYS before 6.5
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*read_dir)(const char *path, void (*each)(void *self, const char *name), void *self);
+    int (*is_terminal)(int fd);
+
+    // memory
+    void *(*map)(void *where, size_t bytes, int protection, int flags, int fd, uint64_t offset,
+                 int *out_code); // NULL and *out_code = -errno on failure
+    int (*unmap)(void *at, size_t bytes);
+    int (*protect)(void *at, size_t bytes, int protection);
+    int (*advise)(void *at, size_t bytes, int advice); // madvise
+    int (*resident)(void *at, size_t bytes, unsigned char *out_pages); // mincore
+    int (*lock)(void *at, size_t bytes, bool on_fault);                // mlock / mlock2(MLOCK_ONFAULT)
+    int (*unlock)(void *at, size_t bytes);
+    int (*lock_limit)(uint64_t *out_soft, uint64_t *out_hard, bool *out_privileged); // RLIMIT_MEMLOCK, CAP_IPC_LOCK
+    int (*memfd)(const char *name, unsigned flags); // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
+    int (*seal)(int fd, int seals);                 // F_ADD_SEALS
+    int (*memory_facts)(drayi_memory_facts *out);
+    int (*process_memory)(uint64_t *out_resident, uint64_t *out_peak); // VmRSS, VmHWM in bytes
+    uint64_t (*page_bytes)(void);
+    uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
+
+    // events and time
+    int (*event_fd)(void);               // non-blocking, close-on-exec
+    int (*wait_fd)(int fd, int64_t timeout_ns); // 1 readable, 0 timeout; < 0: no limit
+    int64_t (*now_ns)(void);             // CLOCK_MONOTONIC
+    int64_t (*cpu_ns)(void);             // CPU time of the process
+    void (*sleep_ns)(int64_t ns);
+    uint32_t (*cpu_count)(void);
+
+    // io_uring (each -ENOSYS when built without liburing)
+    int (*uring_open)(struct io_uring **out, unsigned entries); // allocates; -ENOSYS, -EPERM: refused
+    void (*uring_close)(struct io_uring *ring);
+    int (*uring_read)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count, uint64_t offset,
+                      uint64_t user_data); // queues; -EAGAIN: the queue is full
+    int (*uring_write)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count, uint64_t offset,
+                       uint64_t user_data);
+    int (*uring_cancel)(struct io_uring *ring, uint64_t user_data);
+    int (*uring_submit)(struct io_uring *ring); // number submitted
+    int (*uring_reap)(struct io_uring *ring, drayi_uring_event *out, unsigned capacity); // never blocks
+    int (*uring_event_fd)(struct io_uring *ring, int fd);                                // registers an eventfd
+    int (*uring_wait)(struct io_uring *ring, int64_t timeout_ns); // 1 something to reap, 0 timeout
+} drayi_os;
+
+extern const drayi_os drayi_os_linux;
+
+/// All `bytes` at `offset`, continuing after short reads and EINTR. DRAY_E_CORRUPT: the file ends
+/// before, with numbers. `name` is the path for messages. out_got (may be NULL): bytes that arrived.
+dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *buffer, uint64_t bytes,
+                            uint64_t offset, uint64_t *out_got, dray_error *error);
+dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const void *buffer, uint64_t bytes,
+                             uint64_t offset, dray_error *error);
+/// Opens with O_CLOEXEC and continues after EINTR; the error names operation and path.
+dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode, int *out_fd,
+                            dray_error *error);
+/// Closes when fd >= 0.
+void drayi_close_file(const drayi_os *os, int fd);
+
+#endif
