@@ -1,0 +1,14 @@
+# Every plug-in of dray, one line each (see cmake/DrayComponents.cmake). They are tried and listed
+# in this order.
+
+dray_component(backend copy)
+dray_component(backend posix WANTS liburing ELSE "threads and pread")
+
+dray_component(format gguf)
+dray_component(format safetensors)
+dray_component(format apr)
+dray_component(format raw)
+
+dray_component(codec zstd NEEDS libzstd)
+dray_component(codec lz4 NEEDS liblz4)
+dray_component(codec gzip NEEDS zlib)
