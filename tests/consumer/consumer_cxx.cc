@@ -1,0 +1,10 @@
+// A program of a user of dray, in C++. It is built by run.sh.
+#include <dray/base.h>
+
+#include <cstdio>
+
+int main()
+{
+    std::printf("C++: dray %s, %s\n", dray_version(), dray_status_name(DRAY_OK));
+    return DRAY_VERSION_MAJOR != 0;
+}
