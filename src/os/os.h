@@ -1,7 +1,7 @@
 /// Every direct system call of dray, behind one table that tests can replace.
 ///
 /// Convention: the kernel's. A call returns >= 0, or the negative errno; `errno` itself is never read
-/// outside src/os. EINTR is returned like any other code; callers that may retry use drayi_retry_*.
+/// outside src/os. EINTR is returned like any other code; drayi_pread_all and its like continue.
 /// A table is a plain struct: a test copies drayi_os_linux, replaces members and puts the copy into
 /// the context (drayi_context_create_with in src/core/context.h).
 ///
@@ -52,6 +52,7 @@ typedef struct drayi_os {
     int (*close)(int fd);
     int (*dup)(int fd);                                       // with O_CLOEXEC
     int (*reopen)(int fd, int flags);                         // a second open file of the same inode (/proc/self/fd)
+    int (*is_writable)(int fd);                               // 1: opened for writing
     int (*facts)(int fd, drayi_file_facts *out);
     int (*fstatfs_magic)(int fd, uint64_t *out_magic);        // f_type, e.g. 0x01021994 tmpfs
     int (*set_direct)(int fd, bool on);                       // O_DIRECT by fcntl

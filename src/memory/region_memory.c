@@ -1,0 +1,139 @@
+/// Anonymous memory, ordinary or locked, huge pages where they help, at a chosen phase.
+///
+/// The phase is why a destination needs no staging: when byte 0 of the region must sit `phase` bytes
+/// behind an aligned address, the mapping simply begins that much earlier.
+#include "memory/region.h"
+
+#include "base/checked.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+
+enum { huge_never = 1, huge_always = 2 };
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static dray_status options_check(const dray_region_options *options, dray_error *error)
+{
+    if (options->bytes == 0)
+        return dray_fail(error, DRAY_E_INVALID, "create region: zero bytes");
+    if (!drayi_is_power_of_two(options->alignment))
+        return dray_fail(error, DRAY_E_INVALID, "create region: alignment %" PRIu64 " is not a power of two",
+                         options->alignment);
+    if (options->phase >= options->alignment)
+        return dray_fail(error, DRAY_E_INVALID, "create region: phase %" PRIu64 " is not below the alignment %" PRIu64,
+                         options->phase, options->alignment);
+    if (options->huge_pages > huge_always)
+        return dray_fail(error, DRAY_E_INVALID, "create region: huge_pages %u is not 0, 1 or 2", options->huge_pages);
+    return DRAY_OK;
+}
+
+/// Maps so that the region's first byte lies at its phase, trims what alignment made too much.
+static dray_status memory_map(dray_region *region, const dray_region_options *options, uint64_t alignment,
+                              dray_error *error)
+{
+    const drayi_os *os = region->env->os;
+    uint64_t page = os->page_bytes(), inner, outer;
+    if (!drayi_add(options->bytes, options->phase, &inner) || !drayi_round_up(inner, page, &inner) ||
+        !drayi_add(inner, alignment > page ? alignment : 0, &outer) || outer > SIZE_MAX / 2)
+        return dray_fail(error, DRAY_E_NOMEM, "create region: %" PRIu64 " bytes are more than can be addressed",
+                         options->bytes);
+    int code;
+    char *at = os->map(NULL, (size_t)outer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &code);
+    if (!at)
+        return dray_fail_os(error, -code, "mmap", "create region: %" PRIu64 " bytes of %s memory", options->bytes,
+                            dray_storage_name(options->storage));
+    char *begin = (char *)(((uintptr_t)at + alignment - 1) & ~(uintptr_t)(alignment - 1));
+    if (alignment <= page)
+        begin = at;
+    uint64_t head = (uint64_t)(begin - at), tail = outer - head - inner;
+    if (head)
+        os->unmap(at, (size_t)head);
+    if (tail)
+        os->unmap(begin + inner, (size_t)tail);
+    region->mapping = begin;
+    region->mapping_bytes = inner;
+    region->native.pointer = begin + options->phase;
+    return DRAY_OK;
+}
+
+/// The sentence a person needs when locking is refused.
+static dray_status lock_refused(const dray_region *region, int code, dray_error *error)
+{
+    uint64_t soft = 0, hard = 0;
+    bool privileged = false;
+    int known = region->env->os->lock_limit(&soft, &hard, &privileged);
+    bool limited = code == -ENOMEM || code == -EPERM || code == -EAGAIN;
+    if (known < 0 || privileged || !limited || soft == UINT64_MAX)
+        return dray_fail_os(error, -code, "mlock", "lock %" PRIu64 " bytes of memory", region->mapping_bytes);
+    uint64_t wanted_kib = (region->mapping_bytes + 1023) / 1024;
+    dray_status told =
+        dray_fail(error, DRAY_E_NOMEM,
+                  "lock %" PRIu64 " bytes of memory: the limit is %" PRIu64
+                  " bytes (RLIMIT_MEMLOCK); raise it with `ulimit -l %" PRIu64
+                  "` (as root: `prlimit --pid $$ --memlock=unlimited`) and run again",
+                  region->mapping_bytes, soft, wanted_kib);
+    if (error) {
+        error->native_code = -code;
+        error->origin = "mlock";
+    }
+    return told;
+}
+
+static dray_status memory_settle(dray_region *region, const dray_region_options *options, dray_error *error)
+{
+    const drayi_os *os = region->env->os;
+    uint64_t huge = os->huge_page_bytes();
+    bool wants_huge = options->huge_pages == huge_always || (options->huge_pages == 0 && options->bytes >= 2 * huge);
+    if (huge && options->huge_pages != huge_never && wants_huge)
+        os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_HUGEPAGE); // advice: refusal costs speed only
+    if (options->storage == DRAY_STORAGE_PINNED) {
+        int code = os->lock(region->mapping, (size_t)region->mapping_bytes, options->on_demand != 0);
+        if (code < 0)
+            return lock_refused(region, code, error);
+    } else if (!options->on_demand) {
+        int code = os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_POPULATE_WRITE);
+        if (code < 0 && code != -EINVAL) // before Linux 5.14: pages come as they are touched
+            return dray_fail_os(error, -code, "madvise", "fault in %" PRIu64 " bytes of memory", region->mapping_bytes);
+    }
+    return DRAY_OK;
+}
+
+static dray_status memory_build(dray_region *region, const dray_region_options *options, dray_error *error)
+{
+    uint64_t alignment = options->alignment, huge = region->env->os->huge_page_bytes();
+    if (huge && options->bytes >= 2 * huge && options->huge_pages != huge_never)
+        alignment = drayi_max(alignment, huge); // a huge page needs an aligned address; the phase stays right
+    DRAY_TRY(memory_map(region, options, alignment, error));
+    region->native.writable = 1;
+    return memory_settle(region, options, error);
+}
+
+dray_status dray_region_create(dray_context *context, const dray_region_options *given, dray_region **out_region,
+                               dray_error *error)
+{
+    drayi_env *env = drayi_env_of(context);
+    dray_region_options options;
+    DRAY_TRY(drayi_options(&options, sizeof(options), given, "dray_region_options", error));
+    if (options.storage == 0)
+        options.storage = DRAY_STORAGE_SYSTEM;
+    if (options.alignment == 0)
+        options.alignment = env->os->page_bytes();
+    DRAY_TRY(options_check(&options, error));
+    bool memory = options.storage == DRAY_STORAGE_SYSTEM || options.storage == DRAY_STORAGE_PINNED;
+    if (!memory && options.storage != DRAY_STORAGE_NULL)
+        return dray_fail(error, DRAY_E_INVALID, "create region: %s storage is not made here (system, pinned, null are)",
+                         dray_storage_name(options.storage));
+    dray_region *region;
+    DRAY_TRY(drayi_region_new(env, options.storage, options.bytes, NULL, &region, error));
+    region->native.writable = 1;
+    dray_status status = memory ? memory_build(region, &options, error) : DRAY_OK;
+    if (status != DRAY_OK)
+        dray_region_release(region);
+    else
+        *out_region = region;
+    return status;
+}
