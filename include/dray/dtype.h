@@ -44,9 +44,10 @@ DRAY_API const dray_dtype_info *dray_dtype_get_info(dray_dtype dtype);
 /// DRAY_DTYPE_UNKNOWN: no such name.
 DRAY_API dray_dtype dray_dtype_from_name(const char *name);
 
-/// Bytes of a tensor with `rank` dimensions, slowest first. DRAY_E_FORMAT (no rule): the product
-/// overflows at some step (even when another dimension is zero), the fastest dimension is not a
-/// multiple of the block, or the bits do not fill whole bytes.
+/// Bytes of a tensor with `rank` dimensions, slowest first (rank 0: one element). DRAY_E_FORMAT (no rule):
+/// the product, taken slowest dimension first, overflows at some step (even when a later dimension is
+/// zero: [2^63, 4, 0] is refused, [0, 2^63, 4] is not), the fastest dimension is not a multiple of the
+/// block, or the bits do not fill whole bytes. DRAY_E_INVALID: a dtype without a known size.
 DRAY_API dray_status dray_dtype_tensor_bytes(dray_dtype dtype, const uint64_t *shape, uint32_t rank,
                                              uint64_t *out_bytes, dray_error *error);
 
