@@ -1,6 +1,6 @@
 /// The probe's head is one block of exactly the file's size, so that its end is a real end; what was
 /// not asked for yet holds 0xA5.
-#include "support/format_probe.h"
+#include "format_probe.h"
 
 #include "base/checked.h"
 
