@@ -59,7 +59,7 @@ def layer_of(path):
 
 def resolve(root, file, name):
     """The file that an include line means, or None for a system header."""
-    for folder in (file.parent, root / "src", root / "include", root / "tests/support"):
+    for folder in (file.parent, root / "src", root / "include", root / "tests", root / "tests/support"):
         candidate = (folder / name).resolve()
         if candidate.is_file():
             return candidate.relative_to(root)
