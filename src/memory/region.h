@@ -3,7 +3,7 @@
 #define DRAY_MEMORY_REGION_H
 
 #include "dray/memory.h"
-#include "dray/spi/backend.h"
+#include "dray/spi/region.h"
 
 #include "base/env.h"
 #include "os/os.h"

@@ -9,12 +9,14 @@ import pathlib
 import re
 import sys
 
-# Public headers by layer; a header that is not named here belongs to the layer of its own name.
+# Public headers by layer; a header that is not named here belongs to the layer of its own name, and one
+# in spi/ to the layer spi.
 PUBLIC = {
     "base.h": "base",
     "context.h": "base",  # only the opaque type and its options: every layer is handed a context
     "dtype.h": "base",  # element types: plain facts
     "model_data.h": "memory",  # the bytes of a file, and where they are
+    "spi/region.h": "memory",  # what memory shows to plug-ins
     "dray.h": "all",  # includes everything, for users
 }
 
@@ -49,9 +51,8 @@ def layer_of(path):
     """(layer, is it public) of a path inside the repository; None when it is no business of ours."""
     parts = path.parts
     if parts[:2] == ("include", "dray"):
-        if parts[2] == "spi":
-            return "spi", True
-        return PUBLIC.get(parts[2], path.stem), True
+        name = "/".join(parts[2:])
+        return PUBLIC.get(name, "spi" if parts[2] == "spi" else path.stem), True
     if parts[0] == "src":
         return parts[1], False
     return parts[0], False

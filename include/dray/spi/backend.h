@@ -6,6 +6,7 @@
 #define DRAY_SPI_BACKEND_H
 
 #include "dray/memory.h"
+#include "dray/spi/region.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -106,22 +107,6 @@ typedef struct dray_backend_ops {
     /// A sentence for --explain and `dray info`: how it works on this machine ("io_uring, depth 64").
     void (*describe)(dray_backend *backend, char *out, size_t capacity);
 } dray_backend_ops;
-
-/// What a backend may know of a region. Valid while the region lives.
-typedef struct dray_region_native {
-    dray_storage storage;
-    uint32_t writable;
-    uint64_t bytes;
-    void *pointer;         ///< host memory, or NULL
-    int fd;                ///< DISK: buffered descriptor, else -1
-    int direct_fd;         ///< DISK: opened with O_DIRECT, or -1 when the file system refused
-    uint64_t file_offset;  ///< DISK: file offset of the region's first byte
-    uint32_t direct_memory_align; ///< DISK with direct_fd: alignment of memory addresses
-    uint32_t direct_offset_align; ///< DISK with direct_fd: alignment of file offsets and lengths
-    const char *name;      ///< for messages; never NULL
-} dray_region_native;
-
-DRAY_API void dray_region_get_native(const dray_region *region, dray_region_native *out_native);
 
 #ifdef __cplusplus
 }
