@@ -105,6 +105,13 @@ typedef struct dray_format_sink {
     void *(*keep)(struct dray_format_sink *sink, uint64_t bytes, dray_error *error);
 } dray_format_sink;
 
+/// A payload packed inside the file: bytes [0, raw_bytes) stand as they are, all behind them is one
+/// stream of `codec`. Offsets inside the format mean the unpacked file.
+typedef struct dray_format_packing {
+    const char *codec;  ///< dray_codec_ops.name ("zstd", "lz4_block"); NULL: nothing is packed
+    uint64_t raw_bytes; ///< at most 4096
+} dray_format_packing;
+
 typedef struct dray_format_ops {
     uint32_t abi;
     uint32_t reserved;
@@ -113,6 +120,14 @@ typedef struct dray_format_ops {
     /// (magic). Never looks at a name.
     uint32_t (*probe)(const uint8_t *head, uint64_t head_bytes, uint64_t file_bytes);
     dray_status (*read)(dray_format_input *input, dray_format_sink *sink, dray_error *error);
+    // optional:
+    /// Asked after a probe that succeeded, with the same bytes. The core then unpacks and calls `read`
+    /// with the unpacked file.
+    dray_status (*packing)(const uint8_t *head, uint64_t head_bytes, dray_format_packing *out, dray_error *error);
+    /// Asked when no format takes a file: says in a helpful sentence what people passed by mistake, from
+    /// the same bytes as probe. Returns the failing status, or DRAY_OK when it does not know either.
+    dray_status (*explain)(const uint8_t *head, uint64_t head_bytes, uint64_t file_bytes, const char *path,
+                           dray_error *error);
 } dray_format_ops;
 
 #ifdef __cplusplus
