@@ -14,8 +14,7 @@
 #include <liburing.h>
 
 #define CANCEL_ANSWER (UINT64_MAX - 1)
-#define NEEDED_FEATURES                                                                              \
-    (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_EXT_ARG)
+#define NEEDED_FEATURES (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_EXT_ARG)
 
 int drayi_uring_open(struct io_uring **out, unsigned entries)
 {

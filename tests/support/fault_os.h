@@ -23,23 +23,25 @@
 
 /// Groups of calls, as a mask. Only calls of the plan's groups are counted.
 enum {
-    FAULT_OPEN = 1 << 0,       // open, dup, reopen, set_direct, close
-    FAULT_FACTS = 1 << 1,      // facts, fstatfs_magic, cachestat, memory_facts, process_memory, lock_limit
-    FAULT_READ = 1 << 2,       // read, pread, preadv
-    FAULT_WRITE = 1 << 3,      // write, pwrite, pwritev
-    FAULT_FILE = 1 << 4,       // allocate, truncate, sync, sync_range, advise_file, rename, unlink, read_dir
-    FAULT_MEMORY = 1 << 5,     // map, unmap, protect, advise, resident, lock, unlock, memfd, seal
-    FAULT_EVENT = 1 << 6,      // event_fd, wait_fd
-    FAULT_RING = 1 << 7,       // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
+    FAULT_OPEN = 1 << 0, // open, dup, reopen, set_direct, close
+    FAULT_FACTS =
+        1 << 1, // is_writable, facts, fstatfs_magic, cachestat, memory_facts, process_memory, lock_limit
+    FAULT_READ = 1 << 2,  // read, pread, preadv
+    FAULT_WRITE = 1 << 3, // write, pwrite, pwritev
+    FAULT_FILE =
+        1 << 4, // allocate, truncate, sync, sync_range, advise_file, rename, unlink, read_dir
+    FAULT_MEMORY = 1 << 5, // map, unmap, protect, advise, resident, lock, unlock, memfd, seal
+    FAULT_EVENT = 1 << 6,  // event_fd, wait_fd
+    FAULT_RING = 1 << 7,   // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
     FAULT_COMPLETION = 1 << 8, // each completion that uring_reap hands out counts as one call
     FAULT_ANY = (1 << 9) - 1
 };
 
 typedef struct fault_plan {
-    uint64_t at;      // the Nth call of the groups fails, 1 is the first; 0: none
-    uint64_t repeat;  // how many calls in a row fail; 0: one
-    unsigned groups;  // mask of FAULT_...; 0: FAULT_ANY
-    int code;         // the negative errno; 0: a short transfer instead (half of the bytes, at least one)
+    uint64_t at;     // the Nth call of the groups fails, 1 is the first; 0: none
+    uint64_t repeat; // how many calls in a row fail; 0: one
+    unsigned groups; // mask of FAULT_...; 0: FAULT_ANY
+    int code; // the negative errno; 0: a short transfer instead (half the bytes, at least one)
 } fault_plan;
 
 /// Parts of the kernel that can be made absent, as a mask.
@@ -49,7 +51,8 @@ enum {
     FAULT_NO_NOEXEC_SEAL = 1 << 2,  // memfd with MFD_NOEXEC_SEAL: -EINVAL
     FAULT_NO_DIRECT_ALIGN = 1 << 3, // facts: direct_known = false
     FAULT_NO_DIRECT = 1 << 4,       // open, reopen and set_direct with O_DIRECT: -EINVAL
-    FAULT_DIRECT_REFUSED = 1 << 5   // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
+    FAULT_DIRECT_REFUSED =
+        1 << 5 // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
 };
 
 /// No faults, nothing absent, no lock limit, counters at zero.
