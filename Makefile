@@ -39,8 +39,8 @@ define install
 	    as_root=; (( EUID == 0 )) || as_root=sudo; \
 	    echo "Installing $${missing[*]}"; \
 	    $$as_root apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends \
-	        "$${missing[@]}" || \
+	    $$as_root env DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -y -qq --no-install-recommends "$${missing[@]}" || \
 	        echo "These packages could not be installed, and are needed: $${missing[*]}"; \
 	fi
 endef

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Installs dray, moves the result elsewhere (so that nothing may remember its first place), and builds
 # and runs a user's programs: C and C++, find_package() and pkg-config, shared and static.
-# Usage: run.sh <build folder> <C compiler> <C++ compiler> <library folder, e.g. lib>
+# Usage: run.sh <build folder> <C compiler> <C++ compiler> <library folder, e.g. lib> <CMake generator>
 set -euo pipefail
-build=$1 cc=$2 cxx=$3 libdir=$4
+build=$1 cc=$2 cxx=$3 libdir=$4 generator=$5
+[[ $cxx ]] || {
+    echo "skipped: there is no C++ compiler"
+    exit 77
+}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,7 +19,7 @@ cmake --install "$build" --prefix "$work/first" >"$work/install.log" || {
 mv "$work/first" "$work/moved"
 
 echo "find_package"
-cmake -S "$here" -B "$work/build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+cmake -S "$here" -B "$work/build" -G "$generator" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
     -DCMAKE_PREFIX_PATH="$work/moved" >"$work/configure.log" || {
     cat "$work/configure.log"
     exit 1
