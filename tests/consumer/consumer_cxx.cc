@@ -1,5 +1,5 @@
 // A program of a user of dray, in C++. It is built by run.sh.
-#include <dray/base.h>
+#include <dray/dray.h>
 
 #include <cstdio>
 

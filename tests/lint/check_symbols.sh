@@ -24,6 +24,6 @@ complain "global in the static library, without our prefix:" \
     "$(nm -g --defined-only "$static" | awk 'NF == 3 {print $3}' | grep -Ev '^drayi?_')"
 complain "mutable globals in the static library:" \
     "$(objdump -t "$static" |
-        awk '$(NF - 2) ~ /^\.(data|bss|tbss|tdata)/ && $(NF - 2) !~ /^\.data\.rel\.ro/ &&
+        awk 'NF > 2 && $(NF - 2) ~ /^\.(data|bss|tbss|tdata)/ && $(NF - 2) !~ /^\.data\.rel\.ro/ &&
              $NF !~ /^\./ {print $NF}' | sed 's/\.[0-9]*$//' | grep -Ev "$mutable_allowed")"
 exit $failed
