@@ -37,13 +37,13 @@ typedef enum dray_status {
     DRAY_E_NOTFOUND = 4,    ///< no such file, tensor, component
     DRAY_E_FORMAT = 5,      ///< bytes break the rules of their format (error.rule, error.offset)
     DRAY_E_UNSUPPORTED = 6, ///< valid, but this build, kernel or device cannot do it
-    DRAY_E_IO = 7,          ///< the operating system failed a read or write (error.native_code = errno)
-    DRAY_E_BUSY = 8,        ///< in use; try again when it is not
-    DRAY_E_TIMEOUT = 9,     ///< the deadline passed
-    DRAY_E_CANCELLED = 10,  ///< the caller asked for it to stop
-    DRAY_E_DEVICE = 11,     ///< a device or its driver failed (error.native_code = the driver's code)
-    DRAY_E_CORRUPT = 12,    ///< bytes are not the ones that were promised (checksum, truncation)
-    DRAY_E_INTERNAL = 13    ///< a bug of ours; please report it
+    DRAY_E_IO = 7,      ///< the operating system failed a read or write (error.native_code = errno)
+    DRAY_E_BUSY = 8,    ///< in use; try again when it is not
+    DRAY_E_TIMEOUT = 9, ///< the deadline passed
+    DRAY_E_CANCELLED = 10, ///< the caller asked for it to stop
+    DRAY_E_DEVICE = 11,  ///< a device or its driver failed (error.native_code = the driver's code)
+    DRAY_E_CORRUPT = 12, ///< bytes are not the ones that were promised (checksum, truncation)
+    DRAY_E_INTERNAL = 13 ///< a bug of ours; please report it
 } dray_status;
 
 /// "ok", "invalid", "nomem", ...: stable words, used in JSON output. Unknown values give "unknown".
@@ -58,11 +58,11 @@ DRAY_API const char *dray_status_name(dray_status status);
 typedef struct dray_error {
     dray_status status;
     int32_t native_code; ///< errno or the driver's code; 0: none
-    const char *origin;  ///< static string: the system or driver call that failed ("pread"); or NULL
-    const char *rule;    ///< static string: id of the format rule that was broken ("gguf.kv.type"); or NULL
-    uint64_t offset;     ///< byte offset in the file or buffer, or DRAY_UNKNOWN
-    uint64_t index;      ///< index of the copy, tensor or entry, or DRAY_UNKNOWN
-    char message[384];   ///< always terminated
+    const char *origin; ///< static string: the system or driver call that failed ("pread"); or NULL
+    const char *rule; ///< static string: id of the format rule that was broken ("gguf.kv.type"); or NULL
+    uint64_t offset;   ///< byte offset in the file or buffer, or DRAY_UNKNOWN
+    uint64_t index;    ///< index of the copy, tensor or entry, or DRAY_UNKNOWN
+    char message[384]; ///< always terminated
     uint8_t reserved[88];
 } dray_error;
 
@@ -80,8 +80,8 @@ DRAY_API dray_status dray_fail_os(dray_error *error, int native_code, const char
                                   const char *format, ...) DRAY_PRINTF(4, 5);
 
 /// Prepends "<where>: " to an error already written, and returns `status`. NULL error: only returns.
-DRAY_API dray_status dray_fail_within(dray_error *error, dray_status status, const char *format, ...)
-    DRAY_PRINTF(3, 4);
+DRAY_API dray_status dray_fail_within(dray_error *error, dray_status status, const char *format,
+                                      ...) DRAY_PRINTF(3, 4);
 
 /// Bookkeeping memory (never the bytes of models). Copied by value into the context.
 /// `alloc` returns memory aligned as malloc's, or NULL; `free` gets the bytes that were asked for.

@@ -21,7 +21,7 @@ typedef struct dray_context_options {
     size_t struct_bytes;      ///< sizeof(dray_context_options)
     dray_allocator allocator; ///< default: malloc and free
     dray_log_sink log;        ///< default: nothing is written
-    uint32_t thread_count;    ///< threads of the pool; 0: none, all work runs in the caller's poll and wait
+    uint32_t thread_count; ///< threads of the pool; 0: none, all work runs in the caller's poll and wait
     uint32_t reserved;
     /// Plug-ins of the caller's own, NULL-terminated, kept by reference. They stand before ours.
     const struct dray_backend_ops *const *backends;
@@ -40,7 +40,7 @@ typedef struct dray_component_info {
     const char *name;     ///< "posix", "gguf", ...
     const char *left_out; ///< NULL: built in. Otherwise why it was left out
     const char *note;     ///< what it does without, or NULL ("without liburing: threads and pread")
-    const char *proof;    ///< NULL: proven by every test run. Otherwise what it has not been proven on
+    const char *proof; ///< NULL: proven by every test run. Otherwise what it has not been proven on
 } dray_component_info;
 
 /// The components in a fixed order; index >= count gives NULL. Valid as long as the library is loaded.

@@ -39,10 +39,10 @@ typedef struct dray_region_options {
     uint32_t reserved;
     uint64_t bytes;     ///< > 0
     uint64_t alignment; ///< power of two; 0: the page size
-    uint64_t phase;     ///< the first byte lies `phase` bytes behind a multiple of `alignment` (phase < alignment):
-                        ///< a destination that mirrors a file's offset needs no staging for direct I/O
+    uint64_t phase; ///< the first byte lies `phase` bytes behind a multiple of `alignment` (phase < alignment):
+                    ///< a destination that mirrors a file's offset needs no staging for direct I/O
     uint32_t huge_pages; ///< 0: ask for transparent huge pages when the region is large; 1: never; 2: always
-    uint32_t on_demand;  ///< 1: pages are not faulted in at creation (PINNED: locked as they are touched)
+    uint32_t on_demand; ///< 1: pages are not faulted in at creation (PINNED: locked as they are touched)
 } dray_region_options;
 
 /// Fresh zeroed memory. PINNED really locks it: DRAY_E_NOMEM when RLIMIT_MEMLOCK is too small, with
@@ -56,27 +56,29 @@ typedef struct dray_file_options {
     uint32_t create;   ///< 1: make the file (0600); an existing one is an error unless `replace`
     uint32_t replace;  ///< with create: 1: use an existing regular file too, truncating it
     uint32_t reserved;
-    uint64_t bytes;    ///< with create: size to reserve (fallocate; written zeros where that is refused)
+    uint64_t bytes; ///< with create: size to reserve (fallocate; written zeros where that is refused)
 } dray_file_options;
 
 /// A file as a region of kind DISK. The size is taken once, here. `options` may be NULL: read only.
 /// The path must be a regular file or a block device; O_CLOEXEC, and O_NOFOLLOW when created.
-DRAY_API dray_status dray_region_open(dray_context *context, const char *path, const dray_file_options *options,
-                                      dray_region **out_region, dray_error *error);
+DRAY_API dray_status dray_region_open(dray_context *context, const char *path,
+                                      const dray_file_options *options, dray_region **out_region,
+                                      dray_error *error);
 
 /// Bytes [offset, offset + bytes) of an open file; `fd` is duplicated, the caller keeps its own.
 /// `name` (copied, may be NULL) is used in messages.
-DRAY_API dray_status dray_region_wrap_fd(dray_context *context, int fd, const char *name, uint64_t offset,
-                                         uint64_t bytes, dray_region **out_region, dray_error *error);
+DRAY_API dray_status dray_region_wrap_fd(dray_context *context, int fd, const char *name,
+                                         uint64_t offset, uint64_t bytes, dray_region **out_region,
+                                         dray_error *error);
 
 /// The caller's memory. `release` may be NULL: then the caller keeps it alive longer than the region.
-DRAY_API dray_status dray_region_wrap(dray_context *context, dray_storage storage, void *pointer, uint64_t bytes,
-                                      dray_release_fn release, void *self, dray_region **out_region,
-                                      dray_error *error);
+DRAY_API dray_status dray_region_wrap(dray_context *context, dray_storage storage, void *pointer,
+                                      uint64_t bytes, dray_release_fn release, void *self,
+                                      dray_region **out_region, dray_error *error);
 
 /// [offset, offset + bytes) of `parent`, which stays alive as long as the view does.
-DRAY_API dray_status dray_region_view(dray_region *parent, uint64_t offset, uint64_t bytes, dray_region **out_view,
-                                      dray_error *error);
+DRAY_API dray_status dray_region_view(dray_region *parent, uint64_t offset, uint64_t bytes,
+                                      dray_region **out_view, dray_error *error);
 
 DRAY_API dray_region *dray_region_retain(dray_region *region);
 /// Gives one reference back; the last one frees. NULL is accepted.
@@ -97,10 +99,10 @@ typedef struct dray_span {
 
 /// How much of a range is where. UNKNOWN (DRAY_UNKNOWN) when the kernel does not tell.
 typedef struct dray_residency {
-    uint64_t bytes;         ///< the range that was looked at, rounded outwards to pages
-    uint64_t mapped_bytes;  ///< in this process's page tables (mincore cannot tell this for files: UNKNOWN)
-    uint64_t cached_bytes;  ///< in the page cache (files), or resident (anonymous memory)
-    uint64_t locked_bytes;  ///< locked by dray
+    uint64_t bytes;        ///< the range that was looked at, rounded outwards to pages
+    uint64_t mapped_bytes; ///< in this process's page tables (mincore cannot tell this for files: UNKNOWN)
+    uint64_t cached_bytes; ///< in the page cache (files), or resident (anonymous memory)
+    uint64_t locked_bytes; ///< locked by dray
 } dray_residency;
 
 #ifdef __cplusplus

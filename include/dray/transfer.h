@@ -77,17 +77,18 @@ typedef struct dray_plan dray_plan;
 
 /// Pure: touches no byte and makes no system call. Checks bounds, overlap and routes.
 /// error.index names the copy that is wrong. `options` may be NULL. `copies` may be freed afterwards.
-DRAY_API dray_status dray_plan_create(dray_agent *agent, const dray_copy *copies, uint64_t copy_count,
-                                      const dray_plan_options *options, dray_plan **out_plan, dray_error *error);
+DRAY_API dray_status dray_plan_create(dray_agent *agent, const dray_copy *copies,
+                                      uint64_t copy_count, const dray_plan_options *options,
+                                      dray_plan **out_plan, dray_error *error);
 DRAY_API void dray_plan_destroy(dray_plan *plan);
 
 typedef struct dray_plan_summary {
-    uint64_t bytes;          ///< to be moved, each counted once
+    uint64_t bytes; ///< to be moved, each counted once
     uint64_t copies, segments, steps;
     uint32_t lanes;
-    uint32_t hops;           ///< 1, or 2 when bytes pass through staging
-    uint64_t staging_bytes;  ///< allocated by dray_transfer_create
-    uint64_t direct_bytes;   ///< past the page cache
+    uint32_t hops;          ///< 1, or 2 when bytes pass through staging
+    uint64_t staging_bytes; ///< allocated by dray_transfer_create
+    uint64_t direct_bytes;  ///< past the page cache
 } dray_plan_summary;
 DRAY_API void dray_plan_summarize(const dray_plan *plan, dray_plan_summary *out_summary);
 
@@ -102,7 +103,7 @@ DRAY_API void dray_plan_print(const dray_plan *plan, uint32_t detail,
 typedef struct dray_transfer dray_transfer;
 
 typedef struct dray_transfer_progress {
-    uint64_t bytes_done, bytes_total;   ///< at their target
+    uint64_t bytes_done, bytes_total; ///< at their target
     uint64_t copies_done, copies_total;
 } dray_transfer_progress;
 
@@ -116,7 +117,8 @@ typedef struct dray_transfer_options {
 } dray_transfer_options;
 
 /// Allocates everything the run needs (lanes, staging). `options` may be NULL.
-DRAY_API dray_status dray_transfer_create(dray_agent *agent, dray_plan *plan, const dray_transfer_options *options,
+DRAY_API dray_status dray_transfer_create(dray_agent *agent, dray_plan *plan,
+                                          const dray_transfer_options *options,
                                           dray_transfer **out_transfer, dray_error *error);
 /// Cancels and waits first if it still runs. NULL is accepted.
 DRAY_API void dray_transfer_destroy(dray_transfer *transfer);
@@ -128,11 +130,13 @@ DRAY_API dray_status dray_transfer_submit(dray_transfer *transfer, dray_error *e
 DRAY_API dray_status dray_transfer_poll(dray_transfer *transfer, bool *out_done, dray_error *error);
 /// Works and sleeps until the run ends. deadline_ns: CLOCK_MONOTONIC time, or -1 for none.
 /// DRAY_E_TIMEOUT: the deadline passed; the run still goes on (wait again, or cancel).
-DRAY_API dray_status dray_transfer_wait(dray_transfer *transfer, int64_t deadline_ns, dray_error *error);
+DRAY_API dray_status dray_transfer_wait(dray_transfer *transfer, int64_t deadline_ns,
+                                        dray_error *error);
 /// Stops: nothing more is submitted, what is in flight is awaited. When it returns nothing touches the
 /// memory any more. The run's status is DRAY_E_CANCELLED unless it had already ended.
 DRAY_API void dray_transfer_cancel(dray_transfer *transfer);
-DRAY_API void dray_transfer_get_progress(const dray_transfer *transfer, dray_transfer_progress *out_progress);
+DRAY_API void dray_transfer_get_progress(const dray_transfer *transfer,
+                                         dray_transfer_progress *out_progress);
 /// An fd that becomes readable when poll has news, for the caller's own event loop; stays ours.
 /// DRAY_E_UNSUPPORTED: a backend of the plan must be polled. DRAY_E_BUSY: poll first.
 DRAY_API dray_status dray_transfer_arm(dray_transfer *transfer, int *out_fd, dray_error *error);

@@ -28,18 +28,19 @@ typedef struct dray_weights_options {
     size_t struct_bytes;
     uint32_t lenient;     ///< 1: relax the rules that the format names; each is a warning
     uint32_t bounds_only; ///< 1: metadata array elements are checked for bounds only, not as UTF-8
-    const char *format;   ///< NULL: by content. Otherwise this format or an error ("raw" takes any file)
+    const char *format; ///< NULL: by content. Otherwise this format or an error ("raw" takes any file)
     uint64_t decoded_bytes_max; ///< output cap of compressed files; 0: 64 GiB and what memory allows
 } dray_weights_options;
 
 /// DRAY_E_FORMAT with error.rule and error.offset when the file breaks a rule; what people pass by
 /// mistake (LFS pointer, HTML page, pickle, ONNX, old ggml files) is named.
-DRAY_API dray_status dray_weights_open(dray_context *context, const char *path, const dray_weights_options *options,
+DRAY_API dray_status dray_weights_open(dray_context *context, const char *path,
+                                       const dray_weights_options *options,
                                        dray_weights **out_weights, dray_error *error);
 /// A model whose bytes are in memory already; borrows `data`, which must outlive the weights.
 DRAY_API dray_status dray_weights_open_data(dray_context *context, dray_model_data *data,
-                                            const dray_weights_options *options, dray_weights **out_weights,
-                                            dray_error *error);
+                                            const dray_weights_options *options,
+                                            dray_weights **out_weights, dray_error *error);
 /// NULL is accepted. Loaded results must be gone.
 DRAY_API void dray_weights_close(dray_weights *weights);
 
@@ -81,13 +82,13 @@ typedef struct dray_tensor {
     const uint64_t *shape; ///< slowest dimension first; rank entries
     uint64_t offset;       ///< absolute in that file
     uint64_t bytes;        ///< DRAY_UNKNOWN: unknown dtype (lenient)
-    int64_t layer;         ///< number in "blk.N." or "layers.N." and the like; -1: belongs to no layer
+    int64_t layer; ///< number in "blk.N." or "layers.N." and the like; -1: belongs to no layer
 } dray_tensor;
 /// In file order (files in order, offsets ascending). Index >= count: NULL.
 DRAY_API const dray_tensor *dray_weights_tensor_at(const dray_weights *weights, uint64_t index);
 /// Through a hash index. NULL: no such tensor. *out_index may be NULL.
-DRAY_API const dray_tensor *dray_weights_tensor_find(const dray_weights *weights, const char *name, uint64_t name_bytes,
-                                                     uint64_t *out_index);
+DRAY_API const dray_tensor *dray_weights_tensor_find(const dray_weights *weights, const char *name,
+                                                     uint64_t name_bytes, uint64_t *out_index);
 
 typedef struct dray_metadata {
     dray_text key;
@@ -95,15 +96,16 @@ typedef struct dray_metadata {
     uint32_t file;
 } dray_metadata;
 DRAY_API const dray_metadata *dray_weights_metadata_at(const dray_weights *weights, uint64_t index);
-DRAY_API const dray_metadata *dray_weights_metadata_find(const dray_weights *weights, const char *key);
+DRAY_API const dray_metadata *dray_weights_metadata_find(const dray_weights *weights,
+                                                         const char *key);
 
 /// Walks an ARRAY value. Start with *cursor = 0; false at the end. Numbers come in host order.
-DRAY_API bool dray_weights_array_next(const dray_weights *weights, const dray_value *array, uint64_t *cursor,
-                                      dray_value *out_element);
+DRAY_API bool dray_weights_array_next(const dray_weights *weights, const dray_value *array,
+                                      uint64_t *cursor, dray_value *out_element);
 
 /// The tensor's bytes in its file as a span (region of kind DISK, or SYSTEM for decoded and in-memory models).
-DRAY_API dray_status dray_weights_tensor_span(const dray_weights *weights, uint64_t index, dray_span *out_span,
-                                              dray_error *error);
+DRAY_API dray_status dray_weights_tensor_span(const dray_weights *weights, uint64_t index,
+                                              dray_span *out_span, dray_error *error);
 
 // --- load ----------------------------------------------------------------------------------------
 
@@ -127,18 +129,18 @@ typedef struct dray_load_events {
 
 typedef struct dray_load_options {
     size_t struct_bytes;
-    dray_storage storage;      ///< SYSTEM (default), PINNED, DISK or NULL
+    dray_storage storage; ///< SYSTEM (default), PINNED, DISK or NULL
     dray_load_method method;
-    const char *disk_path;     ///< DISK: the new file (0600; an existing one is an error)
-    const char *tensors;       ///< glob over names ("blk.[0-3].*"); NULL: all. No match is an error
+    const char *disk_path; ///< DISK: the new file (0600; an existing one is an error)
+    const char *tensors;   ///< glob over names ("blk.[0-3].*"); NULL: all. No match is an error
     int64_t layer_first, layer_last; ///< with use_layers: only tensors of these layers
     uint32_t use_layers;
-    uint32_t explain_only;     ///< 1: explain, move nothing; *out_loaded stays NULL
-    const char *manifest;      ///< path of a manifest to verify against inside the pipeline; NULL: none
-    uint64_t memory_limit;     ///< most bytes this load may allocate, destination included; 0: none
-    uint32_t release_source;   ///< 1: give the file's page cache back as ranges are done, measured
+    uint32_t explain_only; ///< 1: explain, move nothing; *out_loaded stays NULL
+    const char *manifest;  ///< path of a manifest to verify against inside the pipeline; NULL: none
+    uint64_t memory_limit; ///< most bytes this load may allocate, destination included; 0: none
+    uint32_t release_source; ///< 1: give the file's page cache back as ranges are done, measured
     uint32_t reserved;
-    dray_agent *agent;         ///< NULL: one is made for this load
+    dray_agent *agent; ///< NULL: one is made for this load
     dray_load_events events;
 } dray_load_options;
 
@@ -162,35 +164,37 @@ typedef struct dray_load_report {
     const char *backend;        ///< "posix (io_uring, depth 16)": what did the work
     uint64_t destination_bytes; ///< allocated
     uint64_t staging_bytes;
-    uint64_t chunks_verified;   ///< 0 without a manifest
-    uint64_t cache_bytes_before, cache_bytes_after; ///< of the source files; DRAY_UNKNOWN: cannot be told
+    uint64_t chunks_verified; ///< 0 without a manifest
+    uint64_t cache_bytes_before,
+        cache_bytes_after; ///< of the source files; DRAY_UNKNOWN: cannot be told
 } dray_load_report;
 DRAY_API void dray_loaded_get_report(const dray_loaded *loaded, dray_load_report *out_report);
 
 /// A tensor at its destination.
 typedef struct dray_tensor_view {
     const dray_tensor *tensor;
-    uint64_t index;   ///< of the tensor in the weights
-    dray_span span;   ///< where it is now (NULL storage: the region is the null region)
-    void *pointer;    ///< host address, or NULL for DISK and NULL
+    uint64_t index; ///< of the tensor in the weights
+    dray_span span; ///< where it is now (NULL storage: the region is the null region)
+    void *pointer;  ///< host address, or NULL for DISK and NULL
 } dray_tensor_view;
 DRAY_API uint64_t dray_loaded_count(const dray_loaded *loaded);
-DRAY_API dray_status dray_loaded_tensor_at(const dray_loaded *loaded, uint64_t index, dray_tensor_view *out_view,
-                                           dray_error *error);
-DRAY_API dray_status dray_loaded_tensor_find(const dray_loaded *loaded, const char *name, dray_tensor_view *out_view,
-                                             dray_error *error);
+DRAY_API dray_status dray_loaded_tensor_at(const dray_loaded *loaded, uint64_t index,
+                                           dray_tensor_view *out_view, dray_error *error);
+DRAY_API dray_status dray_loaded_tensor_find(const dray_loaded *loaded, const char *name,
+                                             dray_tensor_view *out_view, dray_error *error);
 
 /// A digest over the bytes at the destination (a DISK destination is read back).
 typedef enum dray_digest { DRAY_DIGEST_SHA256 = 1, DRAY_DIGEST_XXH3_128 = 2 } dray_digest;
 /// Lower-case hex, terminated: 64 or 32 characters. DRAY_E_UNSUPPORTED: a build without libcrypto, or a
 /// NULL destination, which holds no bytes.
-DRAY_API dray_status dray_loaded_digest(const dray_loaded *loaded, uint64_t index, dray_digest kind, char out_hex[65],
-                                        dray_error *error);
+DRAY_API dray_status dray_loaded_digest(const dray_loaded *loaded, uint64_t index, dray_digest kind,
+                                        char out_hex[65], dray_error *error);
 
 /// DLPack export for host memory (dlpack.h 1.0 `DLManagedTensorVersioned *`, read-only flag set). Keeps
 /// the destination alive until its deleter runs. DRAY_E_UNSUPPORTED: dtype without DLPack code, DISK, NULL,
 /// or a pointer that is not aligned to the element.
-DRAY_API dray_status dray_loaded_dlpack(dray_loaded *loaded, uint64_t index, void **out_managed, dray_error *error);
+DRAY_API dray_status dray_loaded_dlpack(dray_loaded *loaded, uint64_t index, void **out_managed,
+                                        dray_error *error);
 
 // --- manifest ------------------------------------------------------------------------------------
 
@@ -199,11 +203,11 @@ DRAY_API dray_status dray_loaded_dlpack(dray_loaded *loaded, uint64_t index, voi
 typedef struct dray_manifest_options {
     size_t struct_bytes;
     const char *path;
-    uint64_t chunk_bytes; ///< 0: 4 MiB
+    uint64_t chunk_bytes;    ///< 0: 4 MiB
     dray_load_events events; ///< progress and explain
 } dray_manifest_options;
-DRAY_API dray_status dray_manifest_write(dray_weights *weights, const dray_manifest_options *options,
-                                         dray_error *error);
+DRAY_API dray_status dray_manifest_write(dray_weights *weights,
+                                         const dray_manifest_options *options, dray_error *error);
 
 typedef struct dray_verify_report {
     uint64_t tensors_checked, tensors_total, tensors_bad;
@@ -217,7 +221,8 @@ typedef struct dray_verify_options {
     const char *manifest; ///< NULL: "<first file>.dray"
     dray_load_events events;
     /// Called for every bad chunk; NULL: the first one ends the check.
-    void (*bad)(void *self, const dray_tensor *tensor, uint64_t chunk, uint64_t file_offset, uint64_t bytes);
+    void (*bad)(void *self, const dray_tensor *tensor, uint64_t chunk, uint64_t file_offset,
+                uint64_t bytes);
     void *bad_self;
 } dray_verify_options;
 /// Reads every byte of every tensor. DRAY_E_CORRUPT: a chunk, tensor or the set of tensors does not match.

@@ -13,14 +13,17 @@ struct drayi_arena_chunk {
 
 enum { chunk_first = 4096, chunk_largest = 1 << 20, grain = 16 };
 
-static const uint64_t header_bytes = (sizeof(drayi_arena_chunk) + grain - 1) & ~(uint64_t)(grain - 1);
+static const uint64_t header_bytes =
+    (sizeof(drayi_arena_chunk) + grain - 1) & ~(uint64_t)(grain - 1);
 
 static dray_status chunk_add(drayi_arena *arena, uint64_t wanted, dray_error *error)
 {
-    uint64_t bytes = arena->newest ? drayi_min(arena->newest->bytes * 2, chunk_largest) : chunk_first;
+    uint64_t bytes =
+        arena->newest ? drayi_min(arena->newest->bytes * 2, chunk_largest) : chunk_first;
     uint64_t least;
     if (!drayi_add(wanted, header_bytes, &least) || least > SIZE_MAX)
-        return dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " bytes of index wanted", wanted);
+        return dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " bytes of index wanted",
+                         wanted);
     bytes = drayi_max(bytes, least);
     drayi_arena_chunk *chunk = drayi_alloc(arena->env, (size_t)bytes, error);
     if (!chunk)

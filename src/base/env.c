@@ -23,7 +23,8 @@ void *drayi_alloc_array(drayi_env *env, uint64_t count, size_t bytes, dray_error
 {
     uint64_t total;
     if (!drayi_mul(count, bytes, &total) || total > SIZE_MAX) {
-        dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " entries of %zu bytes overflow", count, bytes);
+        dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " entries of %zu bytes overflow",
+                  count, bytes);
         return NULL;
     }
     return drayi_alloc(env, (size_t)total, error);
@@ -35,15 +36,16 @@ void drayi_free(drayi_env *env, void *pointer, size_t bytes)
         env->allocator.free(env->allocator.self, pointer, bytes ? bytes : 1);
 }
 
-dray_status drayi_grow(drayi_env *env, void **array, uint64_t *capacity, uint64_t wanted, size_t entry_bytes,
-                       dray_error *error)
+dray_status drayi_grow(drayi_env *env, void **array, uint64_t *capacity, uint64_t wanted,
+                       size_t entry_bytes, dray_error *error)
 {
     if (wanted <= *capacity)
         return DRAY_OK;
     uint64_t grown = *capacity ? *capacity : 16;
     while (grown < wanted) {
         if (!drayi_mul(grown, 2, &grown))
-            return dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " entries wanted", wanted);
+            return dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " entries wanted",
+                             wanted);
     }
     void *fresh = drayi_alloc_array(env, grown, entry_bytes, error);
     if (!fresh)
@@ -69,7 +71,8 @@ void drayi_log(const drayi_env *env, dray_log_level level, const char *format, .
     env->log.write(env->log.self, level, line);
 }
 
-dray_status drayi_options(void *out, size_t known_bytes, const void *given, const char *name, dray_error *error)
+dray_status drayi_options(void *out, size_t known_bytes, const void *given, const char *name,
+                          dray_error *error)
 {
     memset(out, 0, known_bytes);
     if (!given)
@@ -77,14 +80,15 @@ dray_status drayi_options(void *out, size_t known_bytes, const void *given, cons
     size_t struct_bytes;
     memcpy(&struct_bytes, given, sizeof(struct_bytes));
     if (struct_bytes < sizeof(size_t))
-        return dray_fail(error, DRAY_E_INVALID, "%s: struct_bytes is %zu; set it to sizeof the struct", name,
-                         struct_bytes);
+        return dray_fail(error, DRAY_E_INVALID,
+                         "%s: struct_bytes is %zu; set it to sizeof the struct", name, struct_bytes);
     const uint8_t *bytes = given;
     for (size_t i = known_bytes; i < struct_bytes; i++) {
         if (bytes[i] != 0)
-            return dray_fail(error, DRAY_E_UNSUPPORTED,
-                             "%s: byte %zu is set, but this library (%s) knows only %zu bytes of options", name, i,
-                             dray_version(), known_bytes);
+            return dray_fail(
+                error, DRAY_E_UNSUPPORTED,
+                "%s: byte %zu is set, but this library (%s) knows only %zu bytes of options", name,
+                i, dray_version(), known_bytes);
     }
     memcpy(out, given, struct_bytes < known_bytes ? struct_bytes : known_bytes);
     return DRAY_OK;

@@ -41,7 +41,8 @@ dray_status drayi_grow(drayi_env *env, void **array, uint64_t *capacity, uint64_
 
 #define drayi_new(env, type, error) ((type *)drayi_alloc((env), sizeof(type), (error)))
 
-void drayi_log(const drayi_env *env, dray_log_level level, const char *format, ...) DRAY_PRINTF(3, 4);
+void drayi_log(const drayi_env *env, dray_log_level level, const char *format, ...)
+    DRAY_PRINTF(3, 4);
 
 /// Copies caller's size-first options into `out` (ours, `known_bytes`), zero-filling what an older
 /// caller does not have. DRAY_E_INVALID: struct_bytes is 0, or a newer caller set fields we do not know.
@@ -49,11 +50,11 @@ dray_status drayi_options(void *out, size_t known_bytes, const void *given, cons
                           dray_error *error);
 
 /// Returns the failing status from the enclosing function; the only macro that returns.
-#define DRAY_TRY(expression)                                                                                           \
-    do {                                                                                                               \
-        dray_status try_status_ = (expression);                                                                        \
-        if (try_status_ != DRAY_OK)                                                                                    \
-            return try_status_;                                                                                        \
+#define DRAY_TRY(expression)                    \
+    do {                                        \
+        dray_status try_status_ = (expression); \
+        if (try_status_ != DRAY_OK)             \
+            return try_status_;                 \
     } while (0)
 
 #endif

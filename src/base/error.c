@@ -18,11 +18,20 @@ const char *dray_version(void)
 const char *dray_status_name(dray_status status)
 {
     static const char *const names[] = {
-        [DRAY_OK] = "ok",           [DRAY_E_INVALID] = "invalid",         [DRAY_E_NOMEM] = "nomem",
-        [DRAY_E_NOSPACE] = "nospace", [DRAY_E_NOTFOUND] = "notfound",     [DRAY_E_FORMAT] = "format",
-        [DRAY_E_UNSUPPORTED] = "unsupported", [DRAY_E_IO] = "io",         [DRAY_E_BUSY] = "busy",
-        [DRAY_E_TIMEOUT] = "timeout", [DRAY_E_CANCELLED] = "cancelled",   [DRAY_E_DEVICE] = "device",
-        [DRAY_E_CORRUPT] = "corrupt", [DRAY_E_INTERNAL] = "internal",
+        [DRAY_OK] = "ok",
+        [DRAY_E_INVALID] = "invalid",
+        [DRAY_E_NOMEM] = "nomem",
+        [DRAY_E_NOSPACE] = "nospace",
+        [DRAY_E_NOTFOUND] = "notfound",
+        [DRAY_E_FORMAT] = "format",
+        [DRAY_E_UNSUPPORTED] = "unsupported",
+        [DRAY_E_IO] = "io",
+        [DRAY_E_BUSY] = "busy",
+        [DRAY_E_TIMEOUT] = "timeout",
+        [DRAY_E_CANCELLED] = "cancelled",
+        [DRAY_E_DEVICE] = "device",
+        [DRAY_E_CORRUPT] = "corrupt",
+        [DRAY_E_INTERNAL] = "internal",
     };
     size_t index = (size_t)status;
     return index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";
@@ -89,7 +98,8 @@ static dray_status status_from_errno(int code)
     }
 }
 
-dray_status dray_fail_os(dray_error *error, int native_code, const char *origin, const char *format, ...)
+dray_status dray_fail_os(dray_error *error, int native_code, const char *origin, const char *format,
+                         ...)
 {
     dray_status status = status_from_errno(native_code);
     if (!error)
@@ -101,7 +111,8 @@ dray_status dray_fail_os(dray_error *error, int native_code, const char *origin,
     error->native_code = native_code;
     error->origin = origin;
     char cause[96];
-    const char *text = strerror_r(native_code, cause, sizeof(cause)); // the GNU variant: may not use `cause`
+    const char *text =
+        strerror_r(native_code, cause, sizeof(cause)); // the GNU variant: may not use `cause`
     char whole[sizeof(error->message)];
     size_t room = sizeof(whole) - strlen(text) - 3;
     snprintf(whole, sizeof(whole), "%.*s: %s", (int)room, error->message, text);

@@ -5,21 +5,23 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "loads assume a little-endian host");
 
-dray_status drayi_reader_need(drayi_reader *reader, uint64_t count, const char *rule, const char *what,
-                              dray_error *error)
+dray_status drayi_reader_need(drayi_reader *reader, uint64_t count, const char *rule,
+                              const char *what, dray_error *error)
 {
     if (count > reader->limit - reader->position)
         return dray_fail_rule(error, DRAY_E_FORMAT, rule, reader->position,
-                              "%s: wanted %" PRIu64 " bytes at %" PRIu64 ", file ends at %" PRIu64, what, count,
-                              reader->position, reader->limit);
+                              "%s: wanted %" PRIu64 " bytes at %" PRIu64 ", file ends at %" PRIu64,
+                              what, count, reader->position, reader->limit);
     if (count <= reader->available - reader->position)
         return DRAY_OK;
     if (!reader->need)
-        return dray_fail_rule(error, DRAY_E_INTERNAL, rule, reader->position, "%s: nothing refills this reader", what);
+        return dray_fail_rule(error, DRAY_E_INTERNAL, rule, reader->position,
+                              "%s: nothing refills this reader", what);
     return reader->need(reader->self, reader->position + count, &reader->available, error);
 }
 
-dray_status drayi_read_u16(drayi_reader *reader, uint16_t *out, const char *rule, const char *what, dray_error *error)
+dray_status drayi_read_u16(drayi_reader *reader, uint16_t *out, const char *rule, const char *what,
+                           dray_error *error)
 {
     const uint8_t *bytes;
     dray_status status = drayi_read_bytes(reader, 2, &bytes, rule, what, error);
@@ -28,7 +30,8 @@ dray_status drayi_read_u16(drayi_reader *reader, uint16_t *out, const char *rule
     return status;
 }
 
-dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule, const char *what, dray_error *error)
+dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule, const char *what,
+                           dray_error *error)
 {
     const uint8_t *bytes;
     dray_status status = drayi_read_bytes(reader, 4, &bytes, rule, what, error);
@@ -37,7 +40,8 @@ dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule
     return status;
 }
 
-dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule, const char *what, dray_error *error)
+dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule, const char *what,
+                           dray_error *error)
 {
     const uint8_t *bytes;
     dray_status status = drayi_read_bytes(reader, 8, &bytes, rule, what, error);

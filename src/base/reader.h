@@ -5,9 +5,8 @@
 #ifndef DRAY_BASE_READER_H
 #define DRAY_BASE_READER_H
 
-#include "dray/base.h"
-
 #include "base/checked.h"
+#include "dray/base.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -23,8 +22,8 @@ typedef struct drayi_reader {
 } drayi_reader;
 
 /// Makes `count` bytes at the position readable. DRAY_E_FORMAT with `rule`: the file ends before.
-dray_status drayi_reader_need(drayi_reader *reader, uint64_t count, const char *rule, const char *what,
-                              dray_error *error);
+dray_status drayi_reader_need(drayi_reader *reader, uint64_t count, const char *rule,
+                              const char *what, dray_error *error);
 
 /// Borrowed view of `count` bytes; advances.
 static inline dray_status drayi_read_bytes(drayi_reader *reader, uint64_t count, const uint8_t **out,
@@ -61,9 +60,12 @@ static inline uint64_t drayi_load_u64(const uint8_t *bytes, bool big_endian)
     return big_endian ? __builtin_bswap64(value) : value;
 }
 
-dray_status drayi_read_u16(drayi_reader *reader, uint16_t *out, const char *rule, const char *what, dray_error *error);
-dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule, const char *what, dray_error *error);
-dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule, const char *what, dray_error *error);
+dray_status drayi_read_u16(drayi_reader *reader, uint16_t *out, const char *rule, const char *what,
+                           dray_error *error);
+dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule, const char *what,
+                           dray_error *error);
+dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule, const char *what,
+                           dray_error *error);
 
 /// Is it well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF)?
 bool drayi_is_utf8(const uint8_t *bytes, uint64_t count);

@@ -30,8 +30,8 @@ static void heap_free(void *self, void *pointer, size_t bytes)
 }
 
 /// The caller's plug-ins, then ours, NULL-terminated.
-static dray_status list_join(drayi_env *env, const void *const *theirs, const void *const *ours, const void ***out,
-                             size_t *out_bytes, dray_error *error)
+static dray_status list_join(drayi_env *env, const void *const *theirs, const void *const *ours,
+                             const void ***out, size_t *out_bytes, dray_error *error)
 {
     size_t count = 0, at = 0;
     for (const void *const *each = theirs; each && *each; each++)
@@ -50,12 +50,15 @@ static dray_status list_join(drayi_env *env, const void *const *theirs, const vo
     return DRAY_OK;
 }
 
-static dray_status context_build(dray_context *context, const dray_context_options *options, dray_error *error)
+static dray_status context_build(dray_context *context, const dray_context_options *options,
+                                 dray_error *error)
 {
     drayi_env *env = &context->env;
-    DRAY_TRY(list_join(env, (const void *const *)options->backends, (const void *const *)drayi_components.backends,
+    DRAY_TRY(list_join(env, (const void *const *)options->backends,
+                       (const void *const *)drayi_components.backends,
                        (const void ***)&context->backends, &context->backend_bytes, error));
-    DRAY_TRY(list_join(env, (const void *const *)options->formats, (const void *const *)drayi_components.formats,
+    DRAY_TRY(list_join(env, (const void *const *)options->formats,
+                       (const void *const *)drayi_components.formats,
                        (const void ***)&context->formats, &context->format_bytes, error));
     env->backends = context->backends;
     env->formats = context->formats;
@@ -71,7 +74,8 @@ dray_status drayi_context_create_with(const dray_context_options *given, const d
     dray_context_options options;
     DRAY_TRY(drayi_options(&options, sizeof(options), given, "dray_context_options", error));
     if (!options.allocator.alloc != !options.allocator.free)
-        return dray_fail(error, DRAY_E_INVALID, "dray_context_options: the allocator has only one of alloc and free");
+        return dray_fail(error, DRAY_E_INVALID,
+                         "dray_context_options: the allocator has only one of alloc and free");
     drayi_env env = {.allocator = options.allocator, .os = os, .log = options.log};
     if (!env.allocator.alloc)
         env.allocator = (dray_allocator){.alloc = heap_alloc, .free = heap_free};
@@ -87,7 +91,8 @@ dray_status drayi_context_create_with(const dray_context_options *given, const d
     return status;
 }
 
-dray_status dray_context_create(const dray_context_options *options, dray_context **out_context, dray_error *error)
+dray_status dray_context_create(const dray_context_options *options, dray_context **out_context,
+                                dray_error *error)
 {
     return drayi_context_create_with(options, &drayi_os_linux, out_context, error);
 }

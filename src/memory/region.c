@@ -10,8 +10,9 @@
 const char *dray_storage_name(dray_storage storage)
 {
     static const char *const names[DRAY_STORAGE_COUNT] = {
-        [DRAY_STORAGE_SYSTEM] = "system",   [DRAY_STORAGE_PINNED] = "pinned", [DRAY_STORAGE_DEVICE] = "device",
-        [DRAY_STORAGE_MANAGED] = "managed", [DRAY_STORAGE_DISK] = "disk",     [DRAY_STORAGE_REMOTE] = "remote",
+        [DRAY_STORAGE_SYSTEM] = "system", [DRAY_STORAGE_PINNED] = "pinned",
+        [DRAY_STORAGE_DEVICE] = "device", [DRAY_STORAGE_MANAGED] = "managed",
+        [DRAY_STORAGE_DISK] = "disk",     [DRAY_STORAGE_REMOTE] = "remote",
         [DRAY_STORAGE_NULL] = "null",
     };
     size_t index = (size_t)storage;
@@ -47,14 +48,17 @@ dray_status drayi_region_new(drayi_env *env, dray_storage storage, uint64_t byte
     return DRAY_OK;
 }
 
-dray_status dray_region_wrap(dray_context *context, dray_storage storage, void *pointer, uint64_t bytes,
-                             dray_release_fn release, void *self, dray_region **out_region, dray_error *error)
+dray_status dray_region_wrap(dray_context *context, dray_storage storage, void *pointer,
+                             uint64_t bytes, dray_release_fn release, void *self,
+                             dray_region **out_region, dray_error *error)
 {
     if (storage != DRAY_STORAGE_SYSTEM && storage != DRAY_STORAGE_PINNED)
-        return dray_fail(error, DRAY_E_INVALID, "wrap memory: only system and pinned memory can be wrapped, not %s",
+        return dray_fail(error, DRAY_E_INVALID,
+                         "wrap memory: only system and pinned memory can be wrapped, not %s",
                          dray_storage_name(storage));
     if (!pointer && bytes > 0)
-        return dray_fail(error, DRAY_E_INVALID, "wrap memory: %" PRIu64 " bytes at a NULL pointer", bytes);
+        return dray_fail(error, DRAY_E_INVALID, "wrap memory: %" PRIu64 " bytes at a NULL pointer",
+                         bytes);
     dray_region *region;
     DRAY_TRY(drayi_region_new(drayi_env_of(context), storage, bytes, NULL, &region, error));
     region->native.pointer = pointer;
@@ -65,12 +69,13 @@ dray_status dray_region_wrap(dray_context *context, dray_storage storage, void *
     return DRAY_OK;
 }
 
-dray_status dray_region_view(dray_region *parent, uint64_t offset, uint64_t bytes, dray_region **out_view,
-                             dray_error *error)
+dray_status dray_region_view(dray_region *parent, uint64_t offset, uint64_t bytes,
+                             dray_region **out_view, dray_error *error)
 {
     if (!drayi_inside(offset, bytes, parent->native.bytes))
         return dray_fail(error, DRAY_E_INVALID,
-                         "view of %s: %" PRIu64 " bytes at %" PRIu64 " leave a region of %" PRIu64 " bytes",
+                         "view of %s: %" PRIu64 " bytes at %" PRIu64 " leave a region of %" PRIu64
+                         " bytes",
                          parent->native.name, bytes, offset, parent->native.bytes);
     dray_region *view = drayi_new(parent->env, dray_region, error);
     if (!view)

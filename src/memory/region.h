@@ -2,10 +2,9 @@
 #ifndef DRAY_MEMORY_REGION_H
 #define DRAY_MEMORY_REGION_H
 
+#include "base/env.h"
 #include "dray/memory.h"
 #include "dray/spi/region.h"
-
-#include "base/env.h"
 #include "os/os.h"
 
 #include <stdatomic.h>

@@ -1,8 +1,7 @@
 /// Files as regions. One buffered descriptor, and beside it a second one of the same inode for direct
 /// I/O where the file system takes it: O_DIRECT belongs to the open file, so one descriptor cannot do both.
-#include "memory/region.h"
-
 #include "base/checked.h"
+#include "memory/region.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { alignment_fallback = 4096 }; // when the kernel does not tell: right for every disk but zoned ones
+enum {
+    alignment_fallback = 4096
+}; // when the kernel does not tell: right for every disk but zoned ones
 
 /// Direct I/O on a second open file, with the alignments the kernel names (or the fall-back).
 static void direct_open(dray_region *region, bool writable, const drayi_file_facts *facts)
@@ -22,8 +23,10 @@ static void direct_open(dray_region *region, bool writable, const drayi_file_fac
     if (fd < 0)
         return;
     region->native.direct_fd = fd;
-    region->native.direct_memory_align = facts->direct_known ? facts->direct_memory_align : alignment_fallback;
-    region->native.direct_offset_align = facts->direct_known ? facts->direct_offset_align : alignment_fallback;
+    region->native.direct_memory_align =
+        facts->direct_known ? facts->direct_memory_align : alignment_fallback;
+    region->native.direct_offset_align =
+        facts->direct_known ? facts->direct_offset_align : alignment_fallback;
 }
 
 void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, bool writable,
@@ -36,7 +39,8 @@ void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, b
     direct_open(region, writable, facts);
 }
 
-static dray_status file_facts(const drayi_os *os, int fd, const char *path, drayi_file_facts *out, dray_error *error)
+static dray_status file_facts(const drayi_os *os, int fd, const char *path, drayi_file_facts *out,
+                              dray_error *error)
 {
     int code = os->facts(fd, out);
     if (code < 0)
@@ -48,7 +52,8 @@ static dray_status file_facts(const drayi_os *os, int fd, const char *path, dray
 }
 
 /// Reserves the file's blocks, by written zeros where the file system has no fallocate.
-static dray_status file_reserve(const drayi_os *os, int fd, const char *path, uint64_t bytes, dray_error *error)
+static dray_status file_reserve(const drayi_os *os, int fd, const char *path, uint64_t bytes,
+                                dray_error *error)
 {
     static const char zeros[1 << 16];
     if (bytes == 0)
@@ -60,14 +65,16 @@ static dray_status file_reserve(const drayi_os *os, int fd, const char *path, ui
     if (code == 0)
         return DRAY_OK;
     if (code != -EOPNOTSUPP && code != -ENOSYS)
-        return dray_fail_os(error, -code, "fallocate", "create %s: reserve %" PRIu64 " bytes", path, bytes);
+        return dray_fail_os(error, -code, "fallocate", "create %s: reserve %" PRIu64 " bytes", path,
+                            bytes);
     for (uint64_t at = 0; at < bytes; at += sizeof(zeros))
-        DRAY_TRY(drayi_pwrite_all(os, fd, path, zeros, drayi_min(sizeof(zeros), bytes - at), at, error));
+        DRAY_TRY(
+            drayi_pwrite_all(os, fd, path, zeros, drayi_min(sizeof(zeros), bytes - at), at, error));
     return DRAY_OK;
 }
 
-static dray_status file_create(const drayi_os *os, const char *path, const dray_file_options *options, int *out_fd,
-                               dray_error *error)
+static dray_status file_create(const drayi_os *os, const char *path,
+                               const dray_file_options *options, int *out_fd, dray_error *error)
 {
     int flags = O_RDWR | O_CREAT | O_NOFOLLOW | (options->replace ? 0 : O_EXCL);
     DRAY_TRY(drayi_open_file(os, path, flags, 0600, out_fd, error));
@@ -90,8 +97,8 @@ static dray_status file_create(const drayi_os *os, const char *path, const dray_
     return status;
 }
 
-static dray_status file_region(drayi_env *env, int fd, const char *path, bool writable, dray_region **out_region,
-                               dray_error *error)
+static dray_status file_region(drayi_env *env, int fd, const char *path, bool writable,
+                               dray_region **out_region, dray_error *error)
 {
     drayi_file_facts facts;
     DRAY_TRY(file_facts(env->os, fd, path, &facts, error));
@@ -116,7 +123,8 @@ dray_status dray_region_open(dray_context *context, const char *path, const dray
     if (options.create)
         DRAY_TRY(file_create(env->os, path, &options, &fd, error));
     else
-        DRAY_TRY(drayi_open_file(env->os, path, options.writable ? O_RDWR : O_RDONLY | O_NONBLOCK, 0, &fd, error));
+        DRAY_TRY(drayi_open_file(env->os, path, options.writable ? O_RDWR : O_RDONLY | O_NONBLOCK,
+                                 0, &fd, error));
     dray_status status = file_region(env, fd, path, options.writable != 0, out_region, error);
     if (status != DRAY_OK) {
         drayi_close_file(env->os, fd);
@@ -126,8 +134,8 @@ dray_status dray_region_open(dray_context *context, const char *path, const dray
     return status;
 }
 
-dray_status dray_region_wrap_fd(dray_context *context, int fd, const char *name, uint64_t offset, uint64_t bytes,
-                                dray_region **out_region, dray_error *error)
+dray_status dray_region_wrap_fd(dray_context *context, int fd, const char *name, uint64_t offset,
+                                uint64_t bytes, dray_region **out_region, dray_error *error)
 {
     drayi_env *env = drayi_env_of(context);
     char own_name[32];
@@ -142,9 +150,10 @@ dray_status dray_region_wrap_fd(dray_context *context, int fd, const char *name,
     dray_region *region = NULL;
     dray_status status = file_facts(env->os, copy, name, &facts, error);
     if (status == DRAY_OK && !drayi_inside(offset, bytes, facts.bytes))
-        status = dray_fail(error, DRAY_E_INVALID,
-                           "wrap %s: %" PRIu64 " bytes at %" PRIu64 " leave a file of %" PRIu64 " bytes", name, bytes,
-                           offset, facts.bytes);
+        status =
+            dray_fail(error, DRAY_E_INVALID,
+                      "wrap %s: %" PRIu64 " bytes at %" PRIu64 " leave a file of %" PRIu64 " bytes",
+                      name, bytes, offset, facts.bytes);
     if (status == DRAY_OK)
         status = drayi_region_new(env, DRAY_STORAGE_DISK, bytes, name, &region, error);
     if (status != DRAY_OK) {

@@ -2,9 +2,8 @@
 ///
 /// The phase is why a destination needs no staging: when byte 0 of the region must sit `phase` bytes
 /// behind an aligned address, the mapping simply begins that much earlier.
-#include "memory/region.h"
-
 #include "base/checked.h"
+#include "memory/region.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,31 +20,36 @@ static dray_status options_check(const dray_region_options *options, dray_error 
     if (options->bytes == 0)
         return dray_fail(error, DRAY_E_INVALID, "create region: zero bytes");
     if (!drayi_is_power_of_two(options->alignment))
-        return dray_fail(error, DRAY_E_INVALID, "create region: alignment %" PRIu64 " is not a power of two",
+        return dray_fail(error, DRAY_E_INVALID,
+                         "create region: alignment %" PRIu64 " is not a power of two",
                          options->alignment);
     if (options->phase >= options->alignment)
-        return dray_fail(error, DRAY_E_INVALID, "create region: phase %" PRIu64 " is not below the alignment %" PRIu64,
+        return dray_fail(error, DRAY_E_INVALID,
+                         "create region: phase %" PRIu64 " is not below the alignment %" PRIu64,
                          options->phase, options->alignment);
     if (options->huge_pages > huge_always)
-        return dray_fail(error, DRAY_E_INVALID, "create region: huge_pages %u is not 0, 1 or 2", options->huge_pages);
+        return dray_fail(error, DRAY_E_INVALID, "create region: huge_pages %u is not 0, 1 or 2",
+                         options->huge_pages);
     return DRAY_OK;
 }
 
 /// Maps so that the region's first byte lies at its phase, trims what alignment made too much.
-static dray_status memory_map(dray_region *region, const dray_region_options *options, uint64_t alignment,
-                              dray_error *error)
+static dray_status memory_map(dray_region *region, const dray_region_options *options,
+                              uint64_t alignment, dray_error *error)
 {
     const drayi_os *os = region->env->os;
     uint64_t page = os->page_bytes(), inner, outer;
     if (!drayi_add(options->bytes, options->phase, &inner) || !drayi_round_up(inner, page, &inner) ||
         !drayi_add(inner, alignment > page ? alignment : 0, &outer) || outer > SIZE_MAX / 2)
-        return dray_fail(error, DRAY_E_NOMEM, "create region: %" PRIu64 " bytes are more than can be addressed",
+        return dray_fail(error, DRAY_E_NOMEM,
+                         "create region: %" PRIu64 " bytes are more than can be addressed",
                          options->bytes);
     int code;
-    char *at = os->map(NULL, (size_t)outer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &code);
+    char *at = os->map(NULL, (size_t)outer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                       0, &code);
     if (!at)
-        return dray_fail_os(error, -code, "mmap", "create region: %" PRIu64 " bytes of %s memory", options->bytes,
-                            dray_storage_name(options->storage));
+        return dray_fail_os(error, -code, "mmap", "create region: %" PRIu64 " bytes of %s memory",
+                            options->bytes, dray_storage_name(options->storage));
     char *begin = (char *)(((uintptr_t)at + alignment - 1) & ~(uintptr_t)(alignment - 1));
     if (alignment <= page)
         begin = at;
@@ -68,14 +72,14 @@ static dray_status lock_refused(const dray_region *region, int code, dray_error 
     int known = region->env->os->lock_limit(&soft, &hard, &privileged);
     bool limited = code == -ENOMEM || code == -EPERM || code == -EAGAIN;
     if (known < 0 || privileged || !limited || soft == UINT64_MAX)
-        return dray_fail_os(error, -code, "mlock", "lock %" PRIu64 " bytes of memory", region->mapping_bytes);
+        return dray_fail_os(error, -code, "mlock", "lock %" PRIu64 " bytes of memory",
+                            region->mapping_bytes);
     uint64_t wanted_kib = (region->mapping_bytes + 1023) / 1024;
-    dray_status told =
-        dray_fail(error, DRAY_E_NOMEM,
-                  "lock %" PRIu64 " bytes of memory: the limit is %" PRIu64
-                  " bytes (RLIMIT_MEMLOCK); raise it with `ulimit -l %" PRIu64
-                  "` (as root: `prlimit --pid $$ --memlock=unlimited`) and run again",
-                  region->mapping_bytes, soft, wanted_kib);
+    dray_status told = dray_fail(error, DRAY_E_NOMEM,
+                                 "lock %" PRIu64 " bytes of memory: the limit is %" PRIu64
+                                 " bytes (RLIMIT_MEMLOCK); raise it with `ulimit -l %" PRIu64
+                                 "` (as root: `prlimit --pid $$ --memlock=unlimited`) and run again",
+                                 region->mapping_bytes, soft, wanted_kib);
     if (error) {
         error->native_code = -code;
         error->origin = "mlock";
@@ -83,13 +87,16 @@ static dray_status lock_refused(const dray_region *region, int code, dray_error 
     return told;
 }
 
-static dray_status memory_settle(dray_region *region, const dray_region_options *options, dray_error *error)
+static dray_status memory_settle(dray_region *region, const dray_region_options *options,
+                                 dray_error *error)
 {
     const drayi_os *os = region->env->os;
     uint64_t huge = os->huge_page_bytes();
-    bool wants_huge = options->huge_pages == huge_always || (options->huge_pages == 0 && options->bytes >= 2 * huge);
+    bool wants_huge = options->huge_pages == huge_always ||
+                      (options->huge_pages == 0 && options->bytes >= 2 * huge);
     if (huge && options->huge_pages != huge_never && wants_huge)
-        os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_HUGEPAGE); // advice: refusal costs speed only
+        os->advise(region->mapping, (size_t)region->mapping_bytes,
+                   MADV_HUGEPAGE); // advice: refusal costs speed only
     if (options->storage == DRAY_STORAGE_PINNED) {
         int code = os->lock(region->mapping, (size_t)region->mapping_bytes, options->on_demand != 0);
         if (code < 0)
@@ -97,23 +104,26 @@ static dray_status memory_settle(dray_region *region, const dray_region_options 
     } else if (!options->on_demand) {
         int code = os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_POPULATE_WRITE);
         if (code < 0 && code != -EINVAL) // before Linux 5.14: pages come as they are touched
-            return dray_fail_os(error, -code, "madvise", "fault in %" PRIu64 " bytes of memory", region->mapping_bytes);
+            return dray_fail_os(error, -code, "madvise", "fault in %" PRIu64 " bytes of memory",
+                                region->mapping_bytes);
     }
     return DRAY_OK;
 }
 
-static dray_status memory_build(dray_region *region, const dray_region_options *options, dray_error *error)
+static dray_status memory_build(dray_region *region, const dray_region_options *options,
+                                dray_error *error)
 {
     uint64_t alignment = options->alignment, huge = region->env->os->huge_page_bytes();
     if (huge && options->bytes >= 2 * huge && options->huge_pages != huge_never)
-        alignment = drayi_max(alignment, huge); // a huge page needs an aligned address; the phase stays right
+        alignment = drayi_max(alignment,
+                              huge); // a huge page needs an aligned address; the phase stays right
     DRAY_TRY(memory_map(region, options, alignment, error));
     region->native.writable = 1;
     return memory_settle(region, options, error);
 }
 
-dray_status dray_region_create(dray_context *context, const dray_region_options *given, dray_region **out_region,
-                               dray_error *error)
+dray_status dray_region_create(dray_context *context, const dray_region_options *given,
+                               dray_region **out_region, dray_error *error)
 {
     drayi_env *env = drayi_env_of(context);
     dray_region_options options;
@@ -125,7 +135,8 @@ dray_status dray_region_create(dray_context *context, const dray_region_options 
     DRAY_TRY(options_check(&options, error));
     bool memory = options.storage == DRAY_STORAGE_SYSTEM || options.storage == DRAY_STORAGE_PINNED;
     if (!memory && options.storage != DRAY_STORAGE_NULL)
-        return dray_fail(error, DRAY_E_INVALID, "create region: %s storage is not made here (system, pinned, null are)",
+        return dray_fail(error, DRAY_E_INVALID,
+                         "create region: %s storage is not made here (system, pinned, null are)",
                          dray_storage_name(options.storage));
     dray_region *region;
     DRAY_TRY(drayi_region_new(env, options.storage, options.bytes, NULL, &region, error));

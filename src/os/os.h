@@ -50,12 +50,12 @@ typedef struct drayi_os {
     // files
     int (*open)(const char *path, int flags, mode_t mode);
     int (*close)(int fd);
-    int (*dup)(int fd);                                       // with O_CLOEXEC
-    int (*reopen)(int fd, int flags);                         // a second open file of the same inode (/proc/self/fd)
-    int (*is_writable)(int fd);                               // 1: opened for writing
+    int (*dup)(int fd);               // with O_CLOEXEC
+    int (*reopen)(int fd, int flags); // a second open file of the same inode (/proc/self/fd)
+    int (*is_writable)(int fd);       // 1: opened for writing
     int (*facts)(int fd, drayi_file_facts *out);
-    int (*fstatfs_magic)(int fd, uint64_t *out_magic);        // f_type, e.g. 0x01021994 tmpfs
-    int (*set_direct)(int fd, bool on);                       // O_DIRECT by fcntl
+    int (*fstatfs_magic)(int fd, uint64_t *out_magic); // f_type, e.g. 0x01021994 tmpfs
+    int (*set_direct)(int fd, bool on);                // O_DIRECT by fcntl
     ssize_t (*read)(int fd, void *buffer, size_t bytes);
     ssize_t (*pread)(int fd, void *buffer, size_t bytes, uint64_t offset);
     ssize_t (*preadv)(int fd, const struct iovec *parts, int count, uint64_t offset);
@@ -64,10 +64,11 @@ typedef struct drayi_os {
     ssize_t (*pwritev)(int fd, const struct iovec *parts, int count, uint64_t offset);
     int (*allocate)(int fd, uint64_t offset, uint64_t bytes); // fallocate, mode 0
     int (*truncate)(int fd, uint64_t bytes);
-    int (*sync)(int fd);                                      // fdatasync
+    int (*sync)(int fd);                                        // fdatasync
     int (*sync_range)(int fd, uint64_t offset, uint64_t bytes); // starts and waits for write-back
     int (*advise_file)(int fd, uint64_t offset, uint64_t bytes, int advice); // posix_fadvise
-    int (*cachestat)(int fd, uint64_t offset, uint64_t bytes, drayi_cachestat *out); // -ENOSYS before 6.5
+    int (*cachestat)(int fd, uint64_t offset, uint64_t bytes,
+                     drayi_cachestat *out); // -ENOSYS before 6.5
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*read_dir)(const char *path, void (*each)(void *self, const char *name), void *self);
@@ -78,37 +79,42 @@ typedef struct drayi_os {
                  int *out_code); // NULL and *out_code = -errno on failure
     int (*unmap)(void *at, size_t bytes);
     int (*protect)(void *at, size_t bytes, int protection);
-    int (*advise)(void *at, size_t bytes, int advice); // madvise
+    int (*advise)(void *at, size_t bytes, int advice);                 // madvise
     int (*resident)(void *at, size_t bytes, unsigned char *out_pages); // mincore
-    int (*lock)(void *at, size_t bytes, bool on_fault);                // mlock / mlock2(MLOCK_ONFAULT)
+    int (*lock)(void *at, size_t bytes, bool on_fault); // mlock / mlock2(MLOCK_ONFAULT)
     int (*unlock)(void *at, size_t bytes);
-    int (*lock_limit)(uint64_t *out_soft, uint64_t *out_hard, bool *out_privileged); // RLIMIT_MEMLOCK, CAP_IPC_LOCK
-    int (*memfd)(const char *name, unsigned flags); // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
-    int (*seal)(int fd, int seals);                 // F_ADD_SEALS
+    int (*lock_limit)(uint64_t *out_soft, uint64_t *out_hard,
+                      bool *out_privileged); // RLIMIT_MEMLOCK, CAP_IPC_LOCK
+    int (*memfd)(const char *name,
+                 unsigned flags);   // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
+    int (*seal)(int fd, int seals); // F_ADD_SEALS
     int (*memory_facts)(drayi_memory_facts *out);
     int (*process_memory)(uint64_t *out_resident, uint64_t *out_peak); // VmRSS, VmHWM in bytes
     uint64_t (*page_bytes)(void);
     uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
 
     // events and time
-    int (*event_fd)(void);               // non-blocking, close-on-exec
+    int (*event_fd)(void);                      // non-blocking, close-on-exec
     int (*wait_fd)(int fd, int64_t timeout_ns); // 1 readable, 0 timeout; < 0: no limit
-    int64_t (*now_ns)(void);             // CLOCK_MONOTONIC
-    int64_t (*cpu_ns)(void);             // CPU time of the process
+    int64_t (*now_ns)(void);                    // CLOCK_MONOTONIC
+    int64_t (*cpu_ns)(void);                    // CPU time of the process
     void (*sleep_ns)(int64_t ns);
     uint32_t (*cpu_count)(void);
 
     // io_uring (each -ENOSYS when built without liburing)
-    int (*uring_open)(struct io_uring **out, unsigned entries); // allocates; -ENOSYS, -EPERM: refused
+    int (*uring_open)(struct io_uring **out,
+                      unsigned entries); // allocates; -ENOSYS, -EPERM: refused
     void (*uring_close)(struct io_uring *ring);
-    int (*uring_read)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count, uint64_t offset,
+    int (*uring_read)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
+                      uint64_t offset,
                       uint64_t user_data); // queues; -EAGAIN: the queue is full
-    int (*uring_write)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count, uint64_t offset,
-                       uint64_t user_data);
+    int (*uring_write)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
+                       uint64_t offset, uint64_t user_data);
     int (*uring_cancel)(struct io_uring *ring, uint64_t user_data);
     int (*uring_submit)(struct io_uring *ring); // number submitted
-    int (*uring_reap)(struct io_uring *ring, drayi_uring_event *out, unsigned capacity); // never blocks
-    int (*uring_event_fd)(struct io_uring *ring, int fd);                                // registers an eventfd
+    int (*uring_reap)(struct io_uring *ring, drayi_uring_event *out,
+                      unsigned capacity);                         // never blocks
+    int (*uring_event_fd)(struct io_uring *ring, int fd);         // registers an eventfd
     int (*uring_wait)(struct io_uring *ring, int64_t timeout_ns); // 1 something to reap, 0 timeout
 } drayi_os;
 
@@ -116,13 +122,13 @@ extern const drayi_os drayi_os_linux;
 
 /// All `bytes` at `offset`, continuing after short reads and EINTR. DRAY_E_CORRUPT: the file ends
 /// before, with numbers. `name` is the path for messages. out_got (may be NULL): bytes that arrived.
-dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *buffer, uint64_t bytes,
-                            uint64_t offset, uint64_t *out_got, dray_error *error);
-dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const void *buffer, uint64_t bytes,
-                             uint64_t offset, dray_error *error);
+dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *buffer,
+                            uint64_t bytes, uint64_t offset, uint64_t *out_got, dray_error *error);
+dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const void *buffer,
+                             uint64_t bytes, uint64_t offset, dray_error *error);
 /// Opens with O_CLOEXEC and continues after EINTR; the error names operation and path.
-dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode, int *out_fd,
-                            dray_error *error);
+dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode,
+                            int *out_fd, dray_error *error);
 /// Closes when fd >= 0.
 void drayi_close_file(const drayi_os *os, int fd);
 

@@ -1,13 +1,12 @@
 /// Whole reads and writes over the table: continued after short transfers and interruptions.
-#include "os/os.h"
-
 #include "base/checked.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *buffer, uint64_t bytes,
-                            uint64_t offset, uint64_t *out_got, dray_error *error)
+dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *buffer,
+                            uint64_t bytes, uint64_t offset, uint64_t *out_got, dray_error *error)
 {
     uint64_t got = 0;
     ssize_t count = 0;
@@ -24,15 +23,15 @@ dray_status drayi_pread_all(const drayi_os *os, int fd, const char *name, void *
     if (got == bytes)
         return DRAY_OK;
     if (count < 0)
-        return dray_fail_os(error, (int)-count, "pread", "pread %s: %" PRIu64 " bytes at %" PRIu64, name, bytes - got,
-                            offset + got);
+        return dray_fail_os(error, (int)-count, "pread", "pread %s: %" PRIu64 " bytes at %" PRIu64,
+                            name, bytes - got, offset + got);
     return dray_fail_rule(error, DRAY_E_CORRUPT, NULL, offset + got,
-                          "pread %s: wanted %" PRIu64 " at %" PRIu64 ", file ends at %" PRIu64, name, bytes, offset,
-                          offset + got);
+                          "pread %s: wanted %" PRIu64 " at %" PRIu64 ", file ends at %" PRIu64,
+                          name, bytes, offset, offset + got);
 }
 
-dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const void *buffer, uint64_t bytes,
-                             uint64_t offset, dray_error *error)
+dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const void *buffer,
+                             uint64_t bytes, uint64_t offset, dray_error *error)
 {
     uint64_t done = 0;
     while (done < bytes) {
@@ -42,14 +41,15 @@ dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const
             continue;
         if (count <= 0)
             return dray_fail_os(error, count < 0 ? (int)-count : ENOSPC, "pwrite",
-                                "pwrite %s: %" PRIu64 " bytes at %" PRIu64, name, bytes - done, offset + done);
+                                "pwrite %s: %" PRIu64 " bytes at %" PRIu64, name, bytes - done,
+                                offset + done);
         done += (uint64_t)count;
     }
     return DRAY_OK;
 }
 
-dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode, int *out_fd,
-                            dray_error *error)
+dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode,
+                            int *out_fd, dray_error *error)
 {
     int fd;
     do

@@ -3,7 +3,6 @@
 /// Calls that a libc or kernel of Debian 12 (glibc 2.36, Linux 6.1) may not know are made by number and
 /// answer -ENOSYS there; the callers have a way without each of them.
 #include "os/os.h"
-
 #include "os/os_uring.h"
 
 #include <dirent.h>
@@ -230,7 +229,8 @@ static int linux_is_terminal(int fd)
 
 // --- memory --------------------------------------------------------------------------------------
 
-static void *linux_map(void *where, size_t bytes, int protection, int flags, int fd, uint64_t offset, int *out_code)
+static void *linux_map(void *where, size_t bytes, int protection, int flags, int fd,
+                       uint64_t offset, int *out_code)
 {
     void *at = mmap(where, bytes, protection, flags, fd, (off_t)offset);
     *out_code = at == MAP_FAILED ? -errno : 0;
@@ -316,7 +316,8 @@ static bool file_number(const char *path, const char *key, uint64_t *out)
     size_t length = strlen(key);
     while (!found && fgets(line, sizeof(line), file)) {
         if (strncmp(line, key, length) == 0)
-            found = sscanf(line + length, "%*[: \t]%" SCNu64, out) == 1 || sscanf(line + length, "%" SCNu64, out) == 1;
+            found = sscanf(line + length, "%*[: \t]%" SCNu64, out) == 1 ||
+                    sscanf(line + length, "%" SCNu64, out) == 1;
     }
     fclose(file);
     return found;
@@ -415,7 +416,8 @@ static int linux_event_fd(void)
 static int linux_wait_fd(int fd, int64_t timeout_ns)
 {
     struct pollfd wanted = {.fd = fd, .events = POLLIN};
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_nsec = timeout_ns % 1000000000};
     int code = ppoll(&wanted, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
     return code < 0 ? -errno : code > 0;
 }

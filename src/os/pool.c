@@ -50,7 +50,8 @@ static int thread_start(pthread_t *out, drayi_pool *pool)
     return code;
 }
 
-dray_status drayi_pool_create(drayi_env *env, uint32_t thread_count, drayi_pool **out, dray_error *error)
+dray_status drayi_pool_create(drayi_env *env, uint32_t thread_count, drayi_pool **out,
+                              dray_error *error)
 {
     drayi_pool *pool = drayi_new(env, drayi_pool, error);
     if (!pool)

@@ -25,7 +25,8 @@ typedef struct drayi_latch {
     uint64_t pending; // guarded by lock
 } drayi_latch;
 
-dray_status drayi_pool_create(drayi_env *env, uint32_t thread_count, drayi_pool **out, dray_error *error);
+dray_status drayi_pool_create(drayi_env *env, uint32_t thread_count, drayi_pool **out,
+                              dray_error *error);
 /// Runs what is queued, then joins. NULL is accepted.
 void drayi_pool_destroy(drayi_pool *pool);
 uint32_t drayi_pool_threads(const drayi_pool *pool); // 0 for NULL

@@ -38,8 +38,9 @@ typedef struct dray_segment {
 } dray_segment;
 
 enum {
-    DRAY_EDGE_DIRECT = 1,  ///< past the page cache: file offset, length and memory address must be aligned
-    DRAY_EDGE_SCATTER = 2  ///< segments of one operation must be neighbours on the file's side
+    DRAY_EDGE_DIRECT =
+        1, ///< past the page cache: file offset, length and memory address must be aligned
+    DRAY_EDGE_SCATTER = 2 ///< segments of one operation must be neighbours on the file's side
 };
 
 /// A way that a backend offers from one storage kind to another.
@@ -80,10 +81,11 @@ enum {
 };
 
 typedef struct dray_backend_ops {
-    uint32_t abi;         ///< DRAY_BACKEND_ABI
+    uint32_t abi; ///< DRAY_BACKEND_ABI
     uint32_t flags;
-    const char *name;     ///< "copy", "posix", ...
-    const char *unproven; ///< NULL, or what it never ran against; such a backend is used only when it is named
+    const char *name; ///< "copy", "posix", ...
+    const char *
+        unproven; ///< NULL, or what it never ran against; such a backend is used only when it is named
     /// One instance per agent. DRAY_E_UNSUPPORTED with a reason when the machine cannot.
     dray_status (*open)(struct drayi_env *env, dray_backend **out_backend, dray_error *error);
     void (*close)(dray_backend *backend); ///< nothing is in flight; NULL is never passed

@@ -19,7 +19,7 @@ typedef struct dray_decoder dray_decoder;
 /// One step's input and output; the decoder advances both.
 typedef struct dray_decode_step {
     const uint8_t *input;
-    uint64_t input_bytes;  ///< in: available; out: left over
+    uint64_t input_bytes; ///< in: available; out: left over
     uint8_t *output;
     uint64_t output_bytes; ///< in: room; out: room left
     bool input_ended;      ///< no more input will follow

@@ -20,9 +20,18 @@ extern "C" {
 struct drayi_env;
 
 typedef enum dray_value_type {
-    DRAY_VALUE_U8 = 1, DRAY_VALUE_I8 = 2, DRAY_VALUE_U16 = 3, DRAY_VALUE_I16 = 4, DRAY_VALUE_U32 = 5,
-    DRAY_VALUE_I32 = 6, DRAY_VALUE_U64 = 7, DRAY_VALUE_I64 = 8, DRAY_VALUE_F32 = 9, DRAY_VALUE_F64 = 10,
-    DRAY_VALUE_BOOL = 11, DRAY_VALUE_TEXT = 12,
+    DRAY_VALUE_U8 = 1,
+    DRAY_VALUE_I8 = 2,
+    DRAY_VALUE_U16 = 3,
+    DRAY_VALUE_I16 = 4,
+    DRAY_VALUE_U32 = 5,
+    DRAY_VALUE_I32 = 6,
+    DRAY_VALUE_U64 = 7,
+    DRAY_VALUE_I64 = 8,
+    DRAY_VALUE_F32 = 9,
+    DRAY_VALUE_F64 = 10,
+    DRAY_VALUE_BOOL = 11,
+    DRAY_VALUE_TEXT = 12,
     DRAY_VALUE_JSON = 13, ///< valid JSON text in `text`
     DRAY_VALUE_ARRAY = 14 ///< `element_type`, `count`; elements through dray_weights_array_*
 } dray_value_type;
@@ -51,9 +60,9 @@ typedef struct dray_value {
 typedef struct dray_format_tensor {
     dray_text name;
     dray_dtype dtype;
-    uint32_t native_type; ///< the format's own id, for types we do not know ("id 337")
-    uint32_t rank;        ///< <= DRAY_RANK_MAX
-    uint32_t size_known;  ///< 0: `bytes` is unknown (an unknown dtype under --lenient)
+    uint32_t native_type;  ///< the format's own id, for types we do not know ("id 337")
+    uint32_t rank;         ///< <= DRAY_RANK_MAX
+    uint32_t size_known;   ///< 0: `bytes` is unknown (an unknown dtype under --lenient)
     const uint64_t *shape; ///< slowest dimension first
     uint64_t offset;       ///< absolute in the file
     uint64_t bytes;
@@ -66,24 +75,26 @@ typedef struct dray_format_facts {
     uint32_t big_endian;
     uint64_t alignment;   ///< of tensors; 0: none promised
     uint64_t data_offset; ///< where tensor data begins, absolute
-    uint32_t split_no, split_count; ///< GGUF split files: 0-based number and total; count 0: not split
-    uint64_t split_tensors;         ///< total over all splits, when split_count > 0
+    uint32_t split_no,
+        split_count;        ///< GGUF split files: 0-based number and total; count 0: not split
+    uint64_t split_tensors; ///< total over all splits, when split_count > 0
 } dray_format_facts;
 
-enum { DRAY_FORMAT_LENIENT = 1,      ///< relax the rules the format names, each with a warning
-       DRAY_FORMAT_BOUNDS_ONLY = 2   ///< array elements are checked for bounds only, not as UTF-8
+enum {
+    DRAY_FORMAT_LENIENT = 1,    ///< relax the rules the format names, each with a warning
+    DRAY_FORMAT_BOUNDS_ONLY = 2 ///< array elements are checked for bounds only, not as UTF-8
 };
 
 /// What dray gives a format to read from.
 typedef struct dray_format_input {
     void *self;
     struct drayi_env *env;
-    const char *path;     ///< for messages only
-    uint64_t file_bytes;  ///< total size
-    uint32_t flags;       ///< DRAY_FORMAT_*
+    const char *path;    ///< for messages only
+    uint64_t file_bytes; ///< total size
+    uint32_t flags;      ///< DRAY_FORMAT_*
     uint32_t reserved;
-    const uint8_t *head;  ///< first bytes of the file; address never changes
-    uint64_t head_bytes;  ///< readable now; grows through `need`
+    const uint8_t *head; ///< first bytes of the file; address never changes
+    uint64_t head_bytes; ///< readable now; grows through `need`
     /// Makes [0, upto) of `head` readable (upto <= file_bytes) and updates head_bytes.
     dray_status (*need)(struct dray_format_input *input, uint64_t upto, dray_error *error);
 } dray_format_input;
@@ -93,14 +104,15 @@ typedef struct dray_format_input {
 typedef struct dray_format_sink {
     void *self;
     dray_format_facts *facts;
-    dray_status (*tensor)(struct dray_format_sink *sink, const dray_format_tensor *tensor, dray_error *error);
+    dray_status (*tensor)(struct dray_format_sink *sink, const dray_format_tensor *tensor,
+                          dray_error *error);
     /// `key` lives as long as the head. A duplicate key is DRAY_E_FORMAT with *out_duplicate true and
     /// nothing stored; the format decides (--lenient: the first wins, with a warning).
     dray_status (*metadata)(struct dray_format_sink *sink, dray_text key, const dray_value *value,
                             bool *out_duplicate, dray_error *error);
     /// Kept in the weights object and shown to the user. `rule` is a static string.
-    dray_status (*warn)(struct dray_format_sink *sink, const char *rule, uint64_t offset, dray_error *error,
-                        const char *format, ...) DRAY_PRINTF(5, 6);
+    dray_status (*warn)(struct dray_format_sink *sink, const char *rule, uint64_t offset,
+                        dray_error *error, const char *format, ...) DRAY_PRINTF(5, 6);
     /// Zeroed memory that lives as long as the weights object, for unescaped names and the like.
     void *(*keep)(struct dray_format_sink *sink, uint64_t bytes, dray_error *error);
 } dray_format_sink;
@@ -123,11 +135,12 @@ typedef struct dray_format_ops {
     // optional:
     /// Asked after a probe that succeeded, with the same bytes. The core then unpacks and calls `read`
     /// with the unpacked file.
-    dray_status (*packing)(const uint8_t *head, uint64_t head_bytes, dray_format_packing *out, dray_error *error);
+    dray_status (*packing)(const uint8_t *head, uint64_t head_bytes, dray_format_packing *out,
+                           dray_error *error);
     /// Asked when no format takes a file: says in a helpful sentence what people passed by mistake, from
     /// the same bytes as probe. Returns the failing status, or DRAY_OK when it does not know either.
-    dray_status (*explain)(const uint8_t *head, uint64_t head_bytes, uint64_t file_bytes, const char *path,
-                           dray_error *error);
+    dray_status (*explain)(const uint8_t *head, uint64_t head_bytes, uint64_t file_bytes,
+                           const char *path, dray_error *error);
 } dray_format_ops;
 
 #ifdef __cplusplus
