@@ -50,8 +50,8 @@ dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule
     return status;
 }
 
-/// Length of the well-formed sequence that starts here, or 0. (Unicode 15, table 3-7.)
-static unsigned sequence_bytes(const uint8_t *at, uint64_t left)
+/// After Unicode 15, table 3-7.
+unsigned drayi_utf8_sequence(const uint8_t *at, uint64_t left)
 {
     uint8_t lead = at[0];
     if (lead < 0x80)
@@ -78,7 +78,7 @@ bool drayi_is_utf8(const uint8_t *bytes, uint64_t count)
             at += 8; // eight ASCII bytes at once
             continue;
         }
-        unsigned length = sequence_bytes(bytes + at, count - at);
+        unsigned length = drayi_utf8_sequence(bytes + at, count - at);
         if (length == 0)
             return false;
         at += length;

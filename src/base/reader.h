@@ -67,6 +67,8 @@ dray_status drayi_read_u32(drayi_reader *reader, uint32_t *out, const char *rule
 dray_status drayi_read_u64(drayi_reader *reader, uint64_t *out, const char *rule, const char *what,
                            dray_error *error);
 
+/// Length (1 to 4) of the well-formed UTF-8 sequence at `at`, of which `left` (> 0) bytes are there; 0: it is none.
+unsigned drayi_utf8_sequence(const uint8_t *at, uint64_t left);
 /// Is it well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF)?
 bool drayi_is_utf8(const uint8_t *bytes, uint64_t count);
 
