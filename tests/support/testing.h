@@ -1,0 +1,13 @@
+/// cmocka, and the headers it wants in front of it: include this one and their order is right.
+#ifndef DRAY_TESTS_TESTING_H
+#define DRAY_TESTS_TESTING_H
+
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+// clang-format on
+
+#endif
