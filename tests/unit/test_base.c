@@ -5,10 +5,8 @@
 #include "base/reader.h"
 #include "core/context.h"
 #include "os/pool.h"
+#include "support/testing.h"
 
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>

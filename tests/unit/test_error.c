@@ -1,10 +1,8 @@
 /// Errors: one struct, whole at every write, and the cause survives however long the where grows.
 #include "dray/base.h"
+#include "support/testing.h"
 
-#include <cmocka.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
