@@ -23,7 +23,9 @@ complain "exported by the shared library:" \
 complain "global in the static library, without our prefix:" \
     "$(nm -g --defined-only "$static" | awk 'NF == 3 {print $3}' | grep -Ev '^drayi?_')"
 complain "mutable globals in the static library:" \
-    "$(objdump -t "$static" |
-        awk 'NF > 2 && $(NF - 2) ~ /^\.(data|bss|tbss|tdata)/ && $(NF - 2) !~ /^\.data\.rel\.ro/ &&
-             $NF !~ /^\./ {print $NF}' | sed 's/\.[0-9]*$//' | grep -Ev "$mutable_allowed")"
+    "$(objdump -t "$static" | # address flags section<TAB>size [.hidden] name
+        awk -F '\t' '{ left = split($1, l, " "); right = split($2, r, " ") }
+                     l[left] ~ /^\.t?(data|bss)/ && l[left] !~ /^\.data\.rel\.ro/ && r[right] !~ /^\./ {
+                         print r[right]
+                     }' | sed 's/\.[0-9]*$//' | grep -Ev "$mutable_allowed")"
 exit $failed
