@@ -45,9 +45,9 @@ define install
 	fi
 endef
 
-# $(call test,<preset>): configures, builds and tests.
+# $(call test,<preset>[,<more for cmake>]): configures, builds and tests.
 define test
-	cmake --preset $(1)
+	cmake --preset $(1) $(2)
 	cmake --build --preset $(1) -j $(JOBS)
 	ctest --preset $(1) -j $(JOBS)
 endef
@@ -78,7 +78,7 @@ test: deps ## build and test: once plainly, once under the address and undefined
 
 .PHONY: check-all
 check-all: lint-deps test ## everything `test` does, and: release, clang, minimal, tsan, fuzzing, lint
-	$(call test,release)
+	$(call test,release,-DDRAY_WERROR=ON)
 	$(call test,minimal)
 	$(call test,tsan)
 	$(call test,clang)
