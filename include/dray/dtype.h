@@ -74,7 +74,9 @@ typedef struct dray_dtype_info {
     const char *name;        ///< "F32", "Q4_K", "F8_E4M3": as the format's own tools print it
     uint32_t block_elements; ///< elements per block (along the fastest dimension); 1: plain
     uint32_t block_bits;     ///< bits per block; not a multiple of 8 only for F4, F6
-    uint32_t head_bytes;     ///< bytes once per tensor before the blocks (APR_Q8: 4)
+    uint32_t head_bytes;     ///< bytes before the blocks of a tensor that has any (APR_Q8: 4)
+    uint32_t flat;           ///< 1: blocks run over the whole tensor and not along the fastest
+                             ///< dimension, the last one may be partly filled (APR_Q4)
 } dray_dtype_info;
 
 /// NULL for DRAY_DTYPE_UNKNOWN and values not listed.

@@ -6,8 +6,14 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define PLAIN(label, bits) {.name = (label), .block_elements = 1, .block_bits = (bits)}
-#define BLOCK(label, elements, bytes) {.name = (label), .block_elements = (elements), .block_bits = 8 * (bytes)}
+#define PLAIN(label, bits)                                         \
+    {                                                              \
+        .name = (label), .block_elements = 1, .block_bits = (bits) \
+    }
+#define BLOCK(label, elements, bytes)                                            \
+    {                                                                            \
+        .name = (label), .block_elements = (elements), .block_bits = 8 * (bytes) \
+    }
 
 static const dray_dtype_info infos[] = {
     [DRAY_DTYPE_BOOL] = PLAIN("BOOL", 8),
@@ -59,7 +65,7 @@ static const dray_dtype_info infos[] = {
     [DRAY_DTYPE_NVFP4] = BLOCK("NVFP4", 64, 36),
     [DRAY_DTYPE_Q1_0] = BLOCK("Q1_0", 128, 18),
     [DRAY_DTYPE_Q2_0] = BLOCK("Q2_0", 64, 18),
-    [DRAY_DTYPE_APR_Q4] = BLOCK("APR_Q4", 32, 18),
+    [DRAY_DTYPE_APR_Q4] = {.name = "APR_Q4", .block_elements = 32, .block_bits = 8 * 18, .flat = 1},
     [DRAY_DTYPE_APR_Q8] = {.name = "APR_Q8", .block_elements = 1, .block_bits = 8, .head_bytes = 4},
 };
 
@@ -80,29 +86,33 @@ dray_dtype dray_dtype_from_name(const char *name)
     return DRAY_DTYPE_UNKNOWN;
 }
 
-dray_status dray_dtype_tensor_bytes(dray_dtype dtype, const uint64_t *shape, uint32_t rank, uint64_t *out_bytes,
-                                    dray_error *error)
+dray_status dray_dtype_tensor_bytes(dray_dtype dtype, const uint64_t *shape, uint32_t rank,
+                                    uint64_t *out_bytes, dray_error *error)
 {
     const dray_dtype_info *info = dray_dtype_get_info(dtype);
     if (!info)
         return dray_fail(error, DRAY_E_INVALID, "dtype %d has no known size", (int)dtype);
-    uint64_t elements = 1, bits, bytes;
+    uint64_t elements = 1, bits;
     for (uint32_t i = 0; i < rank; i++) {
         if (!drayi_mul(elements, shape[i], &elements))
-            return dray_fail(error, DRAY_E_FORMAT, "element count overflows at dimension %" PRIu32 " (%" PRIu64 ")", i,
+            return dray_fail(error, DRAY_E_FORMAT,
+                             "element count overflows at dimension %" PRIu32 " (%" PRIu64 ")", i,
                              shape[i]);
     }
     uint64_t fastest = rank ? shape[rank - 1] : 1;
-    if (fastest % info->block_elements != 0)
+    if (!info->flat && fastest % info->block_elements != 0)
         return dray_fail(error, DRAY_E_FORMAT,
-                         "fastest dimension %" PRIu64 " is not a multiple of the %" PRIu32 " elements of a %s block",
+                         "fastest dimension %" PRIu64 " is not a multiple of the %" PRIu32
+                         " elements of a %s block",
                          fastest, info->block_elements, info->name);
-    if (!drayi_mul(elements / info->block_elements, info->block_bits, &bits))
-        return dray_fail(error, DRAY_E_FORMAT, "size of %" PRIu64 " elements of %s overflows", elements, info->name);
+    uint64_t blocks = elements / info->block_elements + (elements % info->block_elements != 0);
+    if (!drayi_mul(blocks, info->block_bits, &bits))
+        return dray_fail(error, DRAY_E_FORMAT, "size of %" PRIu64 " elements of %s overflows",
+                         elements, info->name);
     if (bits % 8 != 0)
-        return dray_fail(error, DRAY_E_FORMAT, "%" PRIu64 " elements of %s are %" PRIu64 " bits, not whole bytes",
+        return dray_fail(error, DRAY_E_FORMAT,
+                         "%" PRIu64 " elements of %s are %" PRIu64 " bits, not whole bytes",
                          elements, info->name, bits);
-    bytes = bits / 8 + info->head_bytes;
-    *out_bytes = bytes;
+    *out_bytes = bits / 8 + (elements ? info->head_bytes : 0);
     return DRAY_OK;
 }
