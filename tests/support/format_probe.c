@@ -1,6 +1,6 @@
 /// The probe's head is one block of exactly the file's size, so that its end is a real end; what was
 /// not asked for yet holds 0xA5.
-#include "format_probe.h"
+#include "support/format_probe.h"
 
 #include "base/checked.h"
 
@@ -73,7 +73,8 @@ static bool lives(const format_probe *probe, const void *pointer, uint64_t bytes
 
 static bool same(dray_text text, dray_text other)
 {
-    return text.length == other.length && (text.length == 0 || memcmp(text.bytes, other.bytes, text.length) == 0);
+    return text.length == other.length &&
+           (text.length == 0 || memcmp(text.bytes, other.bytes, text.length) == 0);
 }
 
 static void *room_for_one(void *array, uint64_t *room, uint64_t count, size_t entry_bytes)
@@ -93,12 +94,14 @@ static dray_status probe_need(dray_format_input *input, uint64_t upto, dray_erro
     if (upto > probe->file_bytes)
         broken("need() behind the end of the file");
     if (call_fails(probe))
-        return dray_fail(error, DRAY_E_IO, "probe: call %" PRIu64 " fails as told", probe->call_count);
+        return dray_fail(error, DRAY_E_IO, "probe: call %" PRIu64 " fails as told",
+                         probe->call_count);
     if (!probe->head_exact)
         upto = drayi_min(probe->file_bytes, upto + 4096);
     if (upto > probe->head_bytes) {
         ASAN_UNPOISON_MEMORY_REGION(probe->head, upto);
-        memcpy(probe->head + probe->head_bytes, probe->file + probe->head_bytes, upto - probe->head_bytes);
+        memcpy(probe->head + probe->head_bytes, probe->file + probe->head_bytes,
+               upto - probe->head_bytes);
         probe->head_bytes = upto;
     }
     input->head_bytes = probe->head_bytes;
@@ -118,25 +121,28 @@ static void check_tensor(const format_probe *probe, const dray_format_tensor *te
     if (!drayi_inside(tensor->offset, tensor->bytes, probe->file_bytes))
         broken("a tensor's span leaves the file");
     uint64_t bytes;
-    if (dray_dtype_tensor_bytes(tensor->dtype, tensor->shape, tensor->rank, &bytes, NULL) != DRAY_OK ||
+    if (dray_dtype_tensor_bytes(tensor->dtype, tensor->shape, tensor->rank, &bytes, NULL) !=
+            DRAY_OK ||
         bytes != tensor->bytes)
         broken("a tensor's size is not that of its dtype and shape");
 }
 
-static dray_status probe_tensor(dray_format_sink *sink, const dray_format_tensor *tensor, dray_error *error)
+static dray_status probe_tensor(dray_format_sink *sink, const dray_format_tensor *tensor,
+                                dray_error *error)
 {
     format_probe *probe = sink->self;
     check_tensor(probe, tensor);
     if (call_fails(probe))
-        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told", probe->call_count);
+        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told",
+                         probe->call_count);
     for (uint64_t i = 0; i < probe->tensor_count; i++) {
         if (same(probe->tensors[i].name, tensor->name))
             return dray_fail_rule(error, DRAY_E_FORMAT, "tensor.duplicate", tensor->head_offset,
-                                  "tensor %.*s: described twice", (int)drayi_min(tensor->name.length, 80),
-                                  tensor->name.bytes);
+                                  "tensor %.*s: described twice",
+                                  (int)drayi_min(tensor->name.length, 80), tensor->name.bytes);
     }
-    probe->tensors =
-        room_for_one(probe->tensors, &probe->tensor_room, probe->tensor_count, sizeof(*probe->tensors));
+    probe->tensors = room_for_one(probe->tensors, &probe->tensor_room, probe->tensor_count,
+                                  sizeof(*probe->tensors));
     format_probe_tensor *entry = &probe->tensors[probe->tensor_count++];
     *entry = (format_probe_tensor){.name = tensor->name,
                                    .dtype = tensor->dtype,
@@ -168,8 +174,8 @@ static void check_value(const format_probe *probe, const dray_value *value)
         broken("an array has more elements than bytes");
 }
 
-static dray_status probe_metadata(dray_format_sink *sink, dray_text key, const dray_value *value, bool *out_duplicate,
-                                  dray_error *error)
+static dray_status probe_metadata(dray_format_sink *sink, dray_text key, const dray_value *value,
+                                  bool *out_duplicate, dray_error *error)
 {
     format_probe *probe = sink->self;
     *out_duplicate = false;
@@ -177,31 +183,34 @@ static dray_status probe_metadata(dray_format_sink *sink, dray_text key, const d
         broken("a key lies neither in the head nor in kept memory");
     check_value(probe, value);
     if (call_fails(probe))
-        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told", probe->call_count);
+        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told",
+                         probe->call_count);
     for (uint64_t i = 0; i < probe->metadata_count; i++) {
         if (same(probe->metadata[i].key, key)) {
             probe->duplicate_count++;
             *out_duplicate = true;
             return dray_fail_rule(error, DRAY_E_FORMAT, "metadata.duplicate", DRAY_UNKNOWN,
-                                  "key %.*s: there twice", (int)drayi_min(key.length, 80), key.bytes);
+                                  "key %.*s: there twice", (int)drayi_min(key.length, 80),
+                                  key.bytes);
         }
     }
-    probe->metadata =
-        room_for_one(probe->metadata, &probe->metadata_room, probe->metadata_count, sizeof(*probe->metadata));
+    probe->metadata = room_for_one(probe->metadata, &probe->metadata_room, probe->metadata_count,
+                                   sizeof(*probe->metadata));
     probe->metadata[probe->metadata_count++] = (format_probe_metadata){.key = key, .value = *value};
     return DRAY_OK;
 }
 
-static dray_status probe_warn(dray_format_sink *sink, const char *rule, uint64_t offset, dray_error *error,
-                              const char *format, ...)
+static dray_status probe_warn(dray_format_sink *sink, const char *rule, uint64_t offset,
+                              dray_error *error, const char *format, ...)
 {
     format_probe *probe = sink->self;
     if (!rule || !*rule)
         broken("a warning without a rule");
     if (call_fails(probe))
-        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told", probe->call_count);
-    probe->warnings =
-        room_for_one(probe->warnings, &probe->warning_room, probe->warning_count, sizeof(*probe->warnings));
+        return dray_fail(error, DRAY_E_NOMEM, "probe: call %" PRIu64 " fails as told",
+                         probe->call_count);
+    probe->warnings = room_for_one(probe->warnings, &probe->warning_room, probe->warning_count,
+                                   sizeof(*probe->warnings));
     format_probe_warning *warning = &probe->warnings[probe->warning_count++];
     warning->rule = rule;
     warning->offset = offset;
@@ -262,7 +271,8 @@ static void check_outcome(const format_probe *probe, dray_status status)
         broken("a format error without a rule");
 }
 
-dray_status format_probe_read(format_probe *probe, const dray_format_ops *format, const void *bytes, uint64_t count)
+dray_status format_probe_read(format_probe *probe, const dray_format_ops *format, const void *bytes,
+                              uint64_t count)
 {
     probe->file = bytes;
     probe->file_bytes = count;

@@ -36,9 +36,9 @@ typedef struct format_probe_warning {
 typedef struct format_probe {
     // Set before the read; zero means default.
     uint64_t head_first; // bytes of the head that are there at the start; 0: the whole file
-    bool head_exact;     // `need` gives what was asked for and not a byte more; else up to 4 KiB more
-    uint32_t flags;      // DRAY_FORMAT_*
-    uint64_t fail_at;    // the Nth call of need, sink or allocator fails; 0: none
+    bool head_exact;  // `need` gives what was asked for and not a byte more; else up to 4 KiB more
+    uint32_t flags;   // DRAY_FORMAT_*
+    uint64_t fail_at; // the Nth call of need, sink or allocator fails; 0: none
 
     // What came of it.
     dray_error error;
@@ -66,7 +66,8 @@ typedef struct format_probe {
 } format_probe;
 
 /// Returns what the format returned; `probe->error` holds its error. Read once per probe.
-dray_status format_probe_read(format_probe *probe, const dray_format_ops *format, const void *bytes, uint64_t count);
+dray_status format_probe_read(format_probe *probe, const dray_format_ops *format, const void *bytes,
+                              uint64_t count);
 /// A probe that was never read is accepted.
 void format_probe_free(format_probe *probe);
 
