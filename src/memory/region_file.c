@@ -35,6 +35,8 @@ void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, b
     region->owns_files = true;
     region->native.fd = fd;
     region->native.file_offset = file_offset;
+    region->file_device = facts->device;
+    region->file_inode = facts->inode;
     region->native.writable = writable;
     direct_open(region, writable, facts);
 }

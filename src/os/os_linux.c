@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -422,6 +423,31 @@ static int linux_wait_fd(int fd, int64_t timeout_ns)
     return code < 0 ? -errno : code > 0;
 }
 
+static int linux_wait_fds(const int *fds, unsigned count, int64_t timeout_ns)
+{
+    struct pollfd wanted[64];
+    if (count > sizeof(wanted) / sizeof(wanted[0]))
+        return -EINVAL;
+    for (unsigned i = 0; i < count; i++)
+        wanted[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    int code = ppoll(wanted, count, timeout_ns < 0 ? NULL : &timeout, NULL);
+    return code < 0 ? -errno : code > 0;
+}
+
+static int linux_watch_open(void)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int linux_watch_add(int watch_fd, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
+    int code = epoll_ctl(watch_fd, EPOLL_CTL_ADD, fd, &event);
+    return code < 0 && errno != EEXIST ? -errno : 0;
+}
+
 static int64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
@@ -492,6 +518,9 @@ const drayi_os drayi_os_linux = {
     .huge_page_bytes = linux_huge_page_bytes,
     .event_fd = linux_event_fd,
     .wait_fd = linux_wait_fd,
+    .wait_fds = linux_wait_fds,
+    .watch_open = linux_watch_open,
+    .watch_add = linux_watch_add,
     .now_ns = linux_now_ns,
     .cpu_ns = linux_cpu_ns,
     .sleep_ns = linux_sleep_ns,
