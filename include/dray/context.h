@@ -34,6 +34,24 @@ DRAY_API dray_status dray_context_create(const dray_context_options *options,
 /// Joins the pool's threads. NULL is accepted.
 DRAY_API void dray_context_destroy(dray_context *context);
 
+/// What this machine gives to this process, found by trying it. Codes: 0 it works, otherwise the
+/// errno it was refused with. Bytes: DRAY_UNKNOWN when they cannot be told.
+typedef struct dray_machine_info {
+    uint64_t memory_bytes;      ///< of the machine
+    uint64_t available_bytes;   ///< that can be had now; the cgroup's room when that is smaller
+    uint32_t limited_by_cgroup; ///< 1: it is the cgroup's room
+    uint32_t cpu_count;         ///< processors this process may run on
+    uint64_t page_bytes;
+    uint64_t huge_page_bytes;    ///< 0: transparent huge pages are off
+    uint64_t lockable_bytes;     ///< RLIMIT_MEMLOCK; UINT64_MAX: no limit, or none that is known
+    uint64_t lockable_bytes_max; ///< up to which it may be raised without privilege
+    uint32_t locks_anything;     ///< 1: CAP_IPC_LOCK, the limit does not count
+    int32_t io_uring_code;       ///< ENOSYS, EPERM: refused; threads and pread do its work
+    int32_t cachestat_code;      ///< without it: what is in the page cache is found with mincore
+    int32_t noexec_seal_code;    ///< without it: a sealed memfd is executable memory by default
+} dray_machine_info;
+DRAY_API void dray_context_get_machine(dray_context *context, dray_machine_info *out_machine);
+
 /// One plug-in of this build, or one that was left out.
 typedef struct dray_component_info {
     const char *kind;     ///< "backend", "format", "codec"
