@@ -431,12 +431,10 @@ uint64_t drayi_json_unescape(const drayi_json_token *token, char *out)
     return (uint64_t)(to - out);
 }
 
-bool drayi_json_is(const drayi_json_token *token, const char *word)
+bool drayi_json_is_escaped(const drayi_json_token *token, const char *word)
 {
     uint64_t length = strlen(word);
     assert(length <= 32);
-    if (!token->escaped)
-        return token->text.length == length && memcmp(token->text.bytes, word, length) == 0;
     char text[32 * 6]; // an escape of six bytes gives one byte at least
     if (token->text.length > sizeof(text))
         return false;

@@ -19,6 +19,7 @@
 #include "dray/base.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 enum { DRAYI_JSON_DEPTH_MAX = 128 };
 
@@ -75,8 +76,17 @@ dray_status drayi_json_skip(drayi_json_reader *reader, const drayi_json_token *f
 /// most text.length. Cannot fail: the reader has checked every escape.
 uint64_t drayi_json_unescape(const drayi_json_token *token, char *out);
 
+/// The rare half of drayi_json_is().
+bool drayi_json_is_escaped(const drayi_json_token *token, const char *word);
+
 /// Is this KEY or STRING, after unescaping, the given word (at most 32 bytes)?
-bool drayi_json_is(const drayi_json_token *token, const char *word);
+static inline bool drayi_json_is(const drayi_json_token *token, const char *word)
+{
+    if (token->escaped)
+        return drayi_json_is_escaped(token, word);
+    size_t length = strlen(word);
+    return token->text.length == length && memcmp(token->text.bytes, word, length) == 0;
+}
 
 /// The NUMBER as an integer from -2^63 on; false: it has a fraction or an exponent, or does not fit.
 bool drayi_json_i64(const drayi_json_token *token, int64_t *out);

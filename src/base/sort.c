@@ -3,20 +3,20 @@
 
 #include "base/checked.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 typedef struct sorting {
-    uint64_t count;
     size_t entry_bytes;
     drayi_compare *compare;
     const void *self;
 } sorting;
 
-static bool in_order(const sorting *sort, const char *entries)
+bool drayi_in_order(const void *entries, uint64_t count, size_t entry_bytes, drayi_compare *compare,
+                    const void *self)
 {
-    for (uint64_t i = 1; i < sort->count; i++, entries += sort->entry_bytes) {
-        if (sort->compare(entries, entries + sort->entry_bytes, sort->self) > 0)
+    const char *at = entries;
+    for (uint64_t i = 1; i < count; i++, at += entry_bytes) {
+        if (compare(at, at + entry_bytes, self) > 0)
             return false;
     }
     return true;
@@ -40,8 +40,8 @@ static void merge(const sorting *sort, const char *left, const char *right, cons
 void drayi_sort(void *entries, void *scratch, uint64_t count, size_t entry_bytes,
                 drayi_compare *compare, const void *self)
 {
-    const sorting sort = {count, entry_bytes, compare, self};
-    if (in_order(&sort, entries))
+    const sorting sort = {entry_bytes, compare, self};
+    if (drayi_in_order(entries, count, entry_bytes, compare, self))
         return;
     char *from = entries, *to = scratch;
     for (uint64_t run = 1; run < count; run *= 2) {

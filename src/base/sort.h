@@ -6,11 +6,15 @@
 #ifndef DRAY_BASE_SORT_H
 #define DRAY_BASE_SORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /// < 0, 0, > 0 as in qsort(); `self` is the caller's.
 typedef int drayi_compare(const void *left, const void *right, const void *self);
+
+bool drayi_in_order(const void *entries, uint64_t count, size_t entry_bytes, drayi_compare *compare,
+                    const void *self);
 
 /// `scratch` has room for `count` entries too; its contents afterwards are of no use.
 void drayi_sort(void *entries, void *scratch, uint64_t count, size_t entry_bytes,
