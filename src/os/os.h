@@ -69,6 +69,7 @@ typedef struct drayi_os {
     int (*advise_file)(int fd, uint64_t offset, uint64_t bytes, int advice); // posix_fadvise
     int (*cachestat)(int fd, uint64_t offset, uint64_t bytes,
                      drayi_cachestat *out); // -ENOSYS before 6.5
+    int (*sees_cache)(int fd); // 1: mincore tells us the truth of this file; 0: strangers hear "all"
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*read_dir)(const char *path, void (*each)(void *self, const char *name), void *self);

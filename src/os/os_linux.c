@@ -193,6 +193,19 @@ static int linux_cachestat(int fd, uint64_t offset, uint64_t bytes, drayi_caches
     return result_of((int)syscall(SYS_cachestat, (unsigned)fd, &range, out, 0u));
 }
 
+/// The kernel's rule (can_do_mincore): the owner of the file, or who may write it.
+static int linux_sees_cache(int fd)
+{
+    struct stat facts;
+    if (fstat(fd, &facts) < 0)
+        return -errno;
+    if (facts.st_uid == geteuid())
+        return 1;
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
 static int linux_rename(const char *from, const char *to)
 {
     return result_of(rename(from, to));
@@ -498,6 +511,7 @@ const drayi_os drayi_os_linux = {
     .sync_range = linux_sync_range,
     .advise_file = linux_advise_file,
     .cachestat = linux_cachestat,
+    .sees_cache = linux_sees_cache,
     .rename = linux_rename,
     .unlink = linux_unlink,
     .read_dir = linux_read_dir,

@@ -289,6 +289,12 @@ static int fault_cachestat(int fd, uint64_t offset, uint64_t bytes, drayi_caches
     return is_absent(FAULT_NO_CACHESTAT) ? -ENOSYS : real->cachestat(fd, offset, bytes, out);
 }
 
+static int fault_sees_cache(int fd)
+{
+    int code = refused(FAULT_FACTS, "sees_cache");
+    return code < 0 ? code : real->sees_cache(fd);
+}
+
 static int fault_rename(const char *from, const char *to)
 {
     int code = refused(FAULT_FILE, "rename");
@@ -718,6 +724,7 @@ static void table_build(void)
     table.sync_range = fault_sync_range;
     table.advise_file = fault_advise_file;
     table.cachestat = fault_cachestat;
+    table.sees_cache = fault_sees_cache;
     table.rename = fault_rename;
     table.unlink = fault_unlink;
     table.read_dir = fault_read_dir;
