@@ -3,6 +3,7 @@
 /// The phase is why a destination needs no staging: when byte 0 of the region must sit `phase` bytes
 /// behind an aligned address, the mapping simply begins that much earlier.
 #include "base/checked.h"
+#include "memory/lock.h"
 #include "memory/region.h"
 
 #include <errno.h>
@@ -64,29 +65,6 @@ static dray_status memory_map(dray_region *region, const dray_region_options *op
     return DRAY_OK;
 }
 
-/// The sentence a person needs when locking is refused.
-static dray_status lock_refused(const dray_region *region, int code, dray_error *error)
-{
-    uint64_t soft = 0, hard = 0;
-    bool privileged = false;
-    int known = region->env->os->lock_limit(&soft, &hard, &privileged);
-    bool limited = code == -ENOMEM || code == -EPERM || code == -EAGAIN;
-    if (known < 0 || privileged || !limited || soft == UINT64_MAX)
-        return dray_fail_os(error, -code, "mlock", "lock %" PRIu64 " bytes of memory",
-                            region->mapping_bytes);
-    uint64_t wanted_kib = (region->mapping_bytes + 1023) / 1024;
-    dray_status told = dray_fail(error, DRAY_E_NOMEM,
-                                 "lock %" PRIu64 " bytes of memory: the limit is %" PRIu64
-                                 " bytes (RLIMIT_MEMLOCK); raise it with `ulimit -l %" PRIu64
-                                 "` (as root: `prlimit --pid $$ --memlock=unlimited`) and run again",
-                                 region->mapping_bytes, soft, wanted_kib);
-    if (error) {
-        error->native_code = -code;
-        error->origin = "mlock";
-    }
-    return told;
-}
-
 static dray_status memory_settle(dray_region *region, const dray_region_options *options,
                                  dray_error *error)
 {
@@ -98,9 +76,8 @@ static dray_status memory_settle(dray_region *region, const dray_region_options 
         os->advise(region->mapping, (size_t)region->mapping_bytes,
                    MADV_HUGEPAGE); // advice: refusal costs speed only
     if (options->storage == DRAY_STORAGE_PINNED) {
-        int code = os->lock(region->mapping, (size_t)region->mapping_bytes, options->on_demand != 0);
-        if (code < 0)
-            return lock_refused(region, code, error);
+        DRAY_TRY(drayi_lock(region->env, region->mapping, region->mapping_bytes, options->on_demand != 0,
+                            "memory", error));
     } else if (!options->on_demand) {
         int code = os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_POPULATE_WRITE);
         if (code < 0 && code != -EINVAL) // before Linux 5.14: pages come as they are touched
