@@ -1,0 +1,338 @@
+/// The copy backend: host memory to host memory, and to nowhere.
+///
+/// An operation is cut into chunks by a counter that whoever works on it takes from: the pool's
+/// threads, several at once when the size pays, or without a pool the caller, a few chunks at each
+/// poll. Between two chunks a cancellation is noticed. What is small is done at once, in submit: that
+/// is less work than telling another thread.
+#include "backend/completions.h"
+#include "backend/copy_shape.h"
+#include "base/checked.h"
+#include "base/env.h"
+#include "dray/spi/backend.h"
+#include "os/pool.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+// measured: docs/design/backends.md
+#define CHUNK_BYTES (2u << 20)    // what one thread takes at a time
+#define CHUNKS_PER_POLL 2         // without a pool: about a quarter of a millisecond
+#define AT_ONCE_BYTES (64u << 10) // done in submit
+#define STREAM_BYTES (12u << 20)  // from here on past the caches
+#define BEST_BYTES (64u << 20)    // large enough to be recognised as large
+#define SLOTS 32
+#define SEGMENTS_MAX 1024
+#define JOBS_MAX 16 // threads on one operation: memory has no more to give
+
+enum { EDGE_COPY = 0, EDGE_DROP = 1 };
+
+typedef struct copy_slot copy_slot;
+
+typedef struct copy_job {
+    drayi_job job;
+    copy_slot *slot;
+} copy_job;
+
+struct copy_slot {
+    dray_backend *backend;
+    copy_slot *next; // in a list of the backend
+    dray_op *op;
+    uint64_t bytes;
+    drayi_copy_fn stream;       // NULL: ordinary stores
+    atomic_uint_fast64_t taken; // chunks below this byte are somebody's
+    atomic_uint_fast64_t done;
+    atomic_uint jobs_left;
+    atomic_bool cancelled;
+    copy_job jobs[JOBS_MAX];
+};
+
+typedef struct slot_list {
+    copy_slot *first, *last;
+} slot_list;
+
+struct dray_backend {
+    drayi_env *env;
+    drayi_completions completions;
+    drayi_stream stream;
+    slot_list free_slots;
+    slot_list queued; // without a pool: what the caller works on in poll
+    copy_slot slots[SLOTS];
+};
+
+static void list_push(slot_list *list, copy_slot *slot)
+{
+    slot->next = NULL;
+    if (list->last)
+        list->last->next = slot;
+    else
+        list->first = slot;
+    list->last = slot;
+}
+
+static copy_slot *list_pop(slot_list *list)
+{
+    copy_slot *slot = list->first;
+    if (slot) {
+        list->first = slot->next;
+        if (!list->first)
+            list->last = NULL;
+    }
+    return slot;
+}
+
+static void copy_close(dray_backend *backend)
+{
+    drayi_completions_close(&backend->completions);
+    drayi_free(backend->env, backend, sizeof(*backend));
+}
+
+static dray_status copy_open(drayi_env *env, dray_backend **out_backend, dray_error *error)
+{
+    dray_backend *backend = drayi_new(env, dray_backend, error);
+    if (!backend)
+        return DRAY_E_NOMEM;
+    backend->env = env;
+    backend->stream = drayi_stream_choose();
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        backend->slots[i].backend = backend;
+        list_push(&backend->free_slots, &backend->slots[i]);
+    }
+    dray_status status = drayi_completions_open(&backend->completions, env->os, error);
+    if (status != DRAY_OK)
+        copy_close(backend);
+    else
+        *out_backend = backend;
+    return status;
+}
+
+static uint32_t copy_edges(dray_backend *backend, dray_edge *out_edges, uint32_t capacity)
+{
+    static const dray_storage from[] = {DRAY_STORAGE_SYSTEM, DRAY_STORAGE_PINNED};
+    static const dray_storage to[] = {DRAY_STORAGE_SYSTEM, DRAY_STORAGE_PINNED, DRAY_STORAGE_NULL};
+    uint32_t threads = drayi_pool_threads(backend->env->pool), count = 0;
+    for (uint32_t f = 0; f < 2; f++) {
+        for (uint32_t t = 0; t < 3; t++, count++) {
+            if (count < capacity)
+                out_edges[count] = (dray_edge){
+                    .from = from[f],
+                    .to = to[t],
+                    .id = to[t] == DRAY_STORAGE_NULL ? EDGE_DROP : EDGE_COPY,
+                    .max_segments = SEGMENTS_MAX,
+                    .max_loops = DRAY_LOOPS_MAX,
+                    .best_bytes = BEST_BYTES,
+                    .best_depth = threads + 1 < SLOTS ? threads + 1 : SLOTS,
+                    .cost = 10,
+                };
+        }
+    }
+    return count;
+}
+
+// --- one operation -------------------------------------------------------------------------------
+
+static const uint8_t *address_of(const dray_region *region, uint64_t offset)
+{
+    const uint8_t *base = dray_region_pointer(region);
+    return base ? base + offset : NULL;
+}
+
+/// Copies the bytes [first, first + bytes) of the operation, counted through all its segments.
+static void copy_range(const copy_slot *slot, uint64_t first, uint64_t bytes)
+{
+    uint64_t segment_first = 0;
+    for (uint32_t i = 0; i < slot->op->segment_count && bytes > 0; i++) {
+        const dray_segment *segment = &slot->op->segments[i];
+        uint64_t segment_bytes = drayi_segment_bytes(segment);
+        if (first < segment_first + segment_bytes) {
+            uint8_t *target =
+                (uint8_t *)dray_region_pointer(segment->target) + segment->target_offset;
+            drayi_copy_shape shape = drayi_copy_shape_of(
+                segment, address_of(segment->source, segment->source_offset), target);
+            uint64_t part = drayi_min(bytes, segment_first + segment_bytes - first);
+            drayi_copy_shape_range(&shape, first - segment_first, part, slot->stream);
+            first += part;
+            bytes -= part;
+        }
+        segment_first += segment_bytes;
+    }
+}
+
+/// Takes a chunk and copies it. false: there was none left, or the operation was cancelled.
+static bool copy_chunk(copy_slot *slot)
+{
+    if (atomic_load(&slot->cancelled))
+        return false;
+    uint64_t first = atomic_fetch_add(&slot->taken, CHUNK_BYTES);
+    if (first >= slot->bytes)
+        return false;
+    uint64_t bytes = drayi_min(CHUNK_BYTES, slot->bytes - first);
+    copy_range(slot, first, bytes);
+    atomic_fetch_add(&slot->done, bytes);
+    return true;
+}
+
+static void slot_end(copy_slot *slot)
+{
+    dray_op *op = slot->op;
+    op->bytes_done = atomic_load(&slot->done);
+    op->status = DRAY_OK;
+    if (op->bytes_done < slot->bytes)
+        op->status = dray_fail(&op->error, DRAY_E_CANCELLED,
+                               "copy: cancelled with %" PRIu64 " of %" PRIu64 " bytes done",
+                               op->bytes_done, slot->bytes);
+    drayi_completions_push(&slot->backend->completions, op);
+}
+
+static void job_run(drayi_job *job)
+{
+    copy_slot *slot = ((copy_job *)(void *)((char *)job - offsetof(copy_job, job)))->slot;
+    while (copy_chunk(slot))
+        continue;
+    if (atomic_fetch_sub(&slot->jobs_left, 1) == 1)
+        slot_end(slot);
+}
+
+static void start_in_pool(copy_slot *slot, uint32_t threads)
+{
+    uint64_t chunks = (slot->bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+    uint32_t jobs = (uint32_t)drayi_min(drayi_min(threads, JOBS_MAX), chunks);
+    atomic_store(&slot->jobs_left, jobs);
+    for (uint32_t i = 0; i < jobs; i++) { // the slot may be gone after the last one
+        slot->jobs[i] = (copy_job){.job.run = job_run, .slot = slot};
+        drayi_pool_run(slot->backend->env->pool, &slot->jobs[i].job);
+    }
+}
+
+/// What the planner promises, checked where a mistake would write anywhere.
+static dray_status check_sides(const dray_op *op, dray_error *error)
+{
+    for (uint32_t i = 0; i < op->segment_count; i++) {
+        const dray_segment *segment = &op->segments[i];
+        bool drops = op->edge == EDGE_DROP;
+        if (!dray_region_pointer(segment->source) ||
+            (!drops && !dray_region_pointer(segment->target)))
+            return dray_fail(error, DRAY_E_INVALID,
+                             "copy: from %s to %s is not between host memories",
+                             dray_storage_name(dray_region_storage(segment->source)),
+                             dray_storage_name(dray_region_storage(segment->target)));
+        if (segment->loop_count > DRAY_LOOPS_MAX)
+            return dray_fail(error, DRAY_E_INVALID, "copy: %u loops given, at most %d are possible",
+                             segment->loop_count, DRAY_LOOPS_MAX);
+    }
+    return DRAY_OK;
+}
+
+static void slot_begin(copy_slot *slot, dray_op *op)
+{
+    slot->op = op;
+    op->backend_use[0] = (uintptr_t)slot;
+    slot->bytes = 0;
+    for (uint32_t i = 0; i < op->segment_count; i++)
+        slot->bytes += drayi_segment_bytes(&op->segments[i]);
+    slot->stream = slot->bytes >= STREAM_BYTES && slot->backend->stream.name
+                       ? slot->backend->stream.copy
+                       : NULL;
+    atomic_store(&slot->taken, 0);
+    atomic_store(&slot->done, 0);
+    atomic_store(&slot->cancelled, false);
+}
+
+static void take(dray_backend *backend, dray_op *op)
+{
+    copy_slot *slot = list_pop(&backend->free_slots);
+    slot_begin(slot, op);
+    uint32_t threads = drayi_pool_threads(backend->env->pool);
+    op->status = check_sides(op, &op->error);
+    if (op->status != DRAY_OK) {
+        op->bytes_done = 0;
+        drayi_completions_push(&backend->completions, op);
+    } else if (op->edge == EDGE_DROP) {
+        atomic_store(&slot->done, slot->bytes);
+        slot_end(slot);
+    } else if (slot->bytes <= AT_ONCE_BYTES || op->flags & DRAY_OP_SMALL_SYNC) {
+        while (copy_chunk(slot))
+            continue;
+        slot_end(slot);
+    } else if (threads > 0) {
+        start_in_pool(slot, threads);
+    } else {
+        list_push(&backend->queued, slot);
+    }
+}
+
+// --- the table -----------------------------------------------------------------------------------
+
+static uint32_t copy_submit(dray_backend *backend, dray_op **ops, uint32_t count)
+{
+    uint32_t taken = 0;
+    for (; taken < count && backend->free_slots.first; taken++)
+        take(backend, ops[taken]);
+    return taken;
+}
+
+/// Without a pool: a bounded slice of the oldest operation.
+static void work_in_caller(dray_backend *backend)
+{
+    copy_slot *slot = backend->queued.first;
+    if (!slot)
+        return;
+    for (int i = 0; i < CHUNKS_PER_POLL && copy_chunk(slot); i++)
+        continue;
+    if (atomic_load(&slot->taken) >= slot->bytes || atomic_load(&slot->cancelled)) {
+        list_pop(&backend->queued);
+        slot_end(slot);
+    }
+}
+
+static copy_slot *slot_of(const dray_op *op)
+{
+    return (copy_slot *)(uintptr_t)op->backend_use[0];
+}
+
+static uint32_t copy_poll(dray_backend *backend, dray_op **out_ops, uint32_t capacity)
+{
+    work_in_caller(backend);
+    uint32_t count = drayi_completions_take(&backend->completions, out_ops, capacity);
+    for (uint32_t i = 0; i < count; i++)
+        list_push(&backend->free_slots, slot_of(out_ops[i]));
+    return count;
+}
+
+static void copy_cancel(dray_backend *backend, dray_op *op)
+{
+    (void)backend;
+    atomic_store(&slot_of(op)->cancelled, true);
+}
+
+static dray_status copy_arm(dray_backend *backend, int *out_fd, dray_error *error)
+{
+    if (backend->queued.first)
+        return dray_fail(error, DRAY_E_BUSY, "operations wait to be carried out: poll first");
+    return drayi_completions_arm(&backend->completions, out_fd, error);
+}
+
+static void copy_describe(dray_backend *backend, char *out, size_t capacity)
+{
+    uint32_t threads = drayi_pool_threads(backend->env->pool);
+    char where[48] = "in the caller", how[64] = "";
+    if (threads > 0)
+        snprintf(where, sizeof(where), "%u thread%s", threads, threads == 1 ? "" : "s");
+    if (backend->stream.name)
+        snprintf(how, sizeof(how), ", %s streaming stores from %u MiB on", backend->stream.name,
+                 STREAM_BYTES >> 20);
+    snprintf(out, capacity, "memcpy, %s%s", where, how);
+}
+
+const dray_backend_ops drayi_backend_copy = {
+    .abi = DRAY_BACKEND_ABI,
+    .name = "copy",
+    .open = copy_open,
+    .close = copy_close,
+    .edges = copy_edges,
+    .submit = copy_submit,
+    .poll = copy_poll,
+    .cancel = copy_cancel,
+    .arm = copy_arm,
+    .describe = copy_describe,
+};
