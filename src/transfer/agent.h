@@ -1,0 +1,51 @@
+/// The agent's inside: opened backends, their edges, the lanes that wait for each of them.
+#ifndef DRAY_TRANSFER_AGENT_H
+#define DRAY_TRANSFER_AGENT_H
+
+#include "base/env.h"
+#include "dray/transfer.h"
+
+struct drayi_lane; // transfer/run.h
+
+typedef struct drayi_agent_backend {
+    const dray_backend_ops *ops;
+    dray_backend *self;
+    uint64_t in_flight;                          // operations it took and has not handed back
+    struct drayi_lane *ready_first, *ready_last; // operations it has not taken yet, in order
+    bool broken; // it handed back what it never had: nothing more is given to it
+} drayi_agent_backend;
+
+typedef struct drayi_agent_edge {
+    dray_edge edge;
+    uint32_t backend;
+} drayi_agent_edge;
+
+/// A region that was shown to a backend, counted over the transfers that use it.
+typedef struct drayi_attachment {
+    dray_region *region;
+    uint32_t backend;
+    uint64_t users;
+} drayi_attachment;
+
+struct dray_agent {
+    dray_context *context;
+    drayi_env *env;
+    char name[64];
+    drayi_agent_backend *backends;
+    uint64_t backend_count, backend_capacity;
+    drayi_agent_edge *edges;
+    uint64_t edge_count, edge_capacity;
+    drayi_attachment *attachments;
+    uint64_t attachment_count, attachment_capacity;
+    int *wait_fds; // room for one per backend
+    uint64_t page_bytes;
+    dray_transfer *running; // those with work left, or with callbacks to make
+    uint64_t transfer_count;
+};
+
+/// Shows the region to the backend when it is the first user.
+dray_status drayi_agent_attach(dray_agent *agent, uint32_t backend, dray_region *region,
+                               dray_error *error);
+void drayi_agent_detach(dray_agent *agent, uint32_t backend, dray_region *region);
+
+#endif

@@ -1,0 +1,131 @@
+/// Which edges carry a copy: the cheapest from its source's kind to its target's, or, where there is
+/// none, two hops through ordinary memory.
+#include "base/checked.h"
+#include "transfer/planner.h"
+
+#include <inttypes.h>
+
+enum {
+    staged_step_default = 4 << 20, // a unit in staging, when no edge has a preference
+    staged_step_least = 256 << 10, // below this, fewer lanes are better than smaller steps
+    staged_lanes_default = 4,
+};
+#define STAGING_DEFAULT (UINT64_C(32) << 20)
+
+static drayi_hop hop_find(const dray_plan *plan, dray_storage from, dray_storage to)
+{
+    drayi_hop hop = {DRAYI_NO_EDGE, DRAYI_NO_EDGE};
+    for (uint32_t i = 0; i < plan->edge_count; i++) {
+        const dray_edge *edge = &plan->edges[i].edge;
+        if (edge->from != from || edge->to != to)
+            continue;
+        uint32_t *best = edge->flags & DRAY_EDGE_DIRECT ? &hop.direct : &hop.plain;
+        if (*best == DRAYI_NO_EDGE || edge->cost < plan->edges[*best].edge.cost)
+            *best = i;
+    }
+    return hop;
+}
+
+static bool hop_exists(const drayi_hop *hop)
+{
+    return hop->plain != DRAYI_NO_EDGE || hop->direct != DRAYI_NO_EDGE;
+}
+
+static void route_find(const dray_plan *plan, dray_storage from, dray_storage to, drayi_route *route)
+{
+    route->known = true;
+    route->hops[0] = hop_find(plan, from, to);
+    route->hop_count = hop_exists(&route->hops[0]) ? 1 : 0;
+    if (route->hop_count || from == DRAY_STORAGE_SYSTEM || to == DRAY_STORAGE_SYSTEM)
+        return;
+    route->hops[0] = hop_find(plan, from, DRAY_STORAGE_SYSTEM);
+    route->hops[1] = hop_find(plan, DRAY_STORAGE_SYSTEM, to);
+    route->hop_count = hop_exists(&route->hops[0]) && hop_exists(&route->hops[1]) ? 2 : 0;
+}
+
+dray_status drayi_planner_route(drayi_planner *planner, const drayi_move *move,
+                                const drayi_route **out_route, dray_error *error)
+{
+    const dray_plan *plan = planner->plan;
+    dray_storage from = plan->regions[move->source].native->storage,
+                 to = plan->regions[move->target].native->storage;
+    drayi_route *route = &planner->routes[from][to];
+    if (!route->known)
+        route_find(plan, from, to, route);
+    if (route->hop_count == 0) {
+        dray_status status = dray_fail(
+            error, DRAY_E_UNSUPPORTED,
+            "copy %u: no backend of the agent moves bytes from %s to %s, in one hop or two",
+            move->copy_index, dray_storage_name(from), dray_storage_name(to));
+        if (error)
+            error->index = move->copy_index;
+        return status;
+    }
+    if (route->hop_count == 2 && planner->staged_lanes == 0)
+        DRAY_TRY(drayi_planner_size_staging(planner, route, error));
+    *out_route = route;
+    return DRAY_OK;
+}
+
+uint64_t drayi_planner_step_bytes(const drayi_planner *planner, const dray_edge *edge)
+{
+    uint64_t wanted = planner->options.step_bytes ? planner->options.step_bytes : edge->best_bytes;
+    if (wanted == 0)
+        wanted = UINT64_MAX;
+    return edge->max_bytes ? drayi_min(wanted, edge->max_bytes) : wanted;
+}
+
+/// What the edges of a route like: the smallest step, the most lanes.
+static void route_wishes(const drayi_planner *planner, const drayi_route *route, uint64_t *step,
+                         uint32_t *lanes)
+{
+    for (uint32_t i = 0; i < route->hop_count; i++) {
+        const uint32_t both[2] = {route->hops[i].plain, route->hops[i].direct};
+        for (uint32_t k = 0; k < 2; k++) {
+            if (both[k] == DRAYI_NO_EDGE)
+                continue;
+            const dray_edge *edge = &planner->plan->edges[both[k]].edge;
+            *step = drayi_min(*step, drayi_planner_step_bytes(planner, edge));
+            *lanes = edge->best_depth > *lanes ? edge->best_depth : *lanes;
+        }
+    }
+}
+
+dray_status drayi_planner_size_staging(drayi_planner *planner, const drayi_route *route,
+                                       dray_error *error)
+{
+    uint64_t budget =
+        planner->options.staging_bytes ? planner->options.staging_bytes : STAGING_DEFAULT;
+    uint64_t alignment = planner->page_bytes, step = UINT64_MAX;
+    for (uint64_t i = 0; i < planner->plan->region_count; i++) {
+        const dray_region_native *native = planner->plan->regions[i].native;
+        if (native->storage == DRAY_STORAGE_DISK && native->direct_fd >= 0)
+            alignment = drayi_max(
+                alignment, drayi_max(native->direct_memory_align, native->direct_offset_align));
+    }
+    uint32_t lanes = 0;
+    route_wishes(planner, route, &step, &lanes);
+    if (planner->options.lanes)
+        lanes = planner->options.lanes;
+    else if (lanes == 0)
+        lanes = staged_lanes_default;
+    if (step == UINT64_MAX)
+        step = staged_step_default;
+    uint64_t least = 2 * alignment; // one aligned block at any phase
+    step = drayi_max(drayi_round_down(step, alignment), least);
+    if (budget / lanes < step) { // smaller slots first, then fewer
+        uint64_t small = drayi_max(drayi_min(step, staged_step_least), least);
+        if (budget / lanes < small)
+            lanes = budget / small ? (uint32_t)(budget / small) : 1;
+        step = drayi_min(step, drayi_round_down(budget / lanes, alignment));
+    }
+    if (step < least)
+        return dray_fail(error, DRAY_E_NOSPACE,
+                         "staging of %" PRIu64 " bytes is too small: one slot of %" PRIu64
+                         " bytes is the least",
+                         budget, least);
+    planner->staged_max = step;
+    planner->staged_alignment = alignment;
+    planner->staged_lanes = lanes;
+    return DRAY_OK;
+}
