@@ -7,13 +7,13 @@
 /// ggml's: tensors stand in the order of their descriptions, each padded to the alignment, no holes.
 #include "base/env.h"
 #include "base/quote.h"
+#include "base/sort.h"
 #include "format/gguf.h"
 #include "format/gguf_types.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 
-enum { rank_most = 4, name_bytes_most = 63 };
+enum { rank_most = 4, name_bytes_most = 63, padding_look_bytes = 4096 };
 
 typedef struct tensor_info {
     dray_text name;
@@ -27,8 +27,9 @@ typedef struct tensor_info {
 
 /// What the first pass learns.
 typedef struct data_layout {
-    uint64_t next;      // where the next tensor has to begin
-    uint64_t end;       // of the last byte of any tensor
+    uint64_t next; // where the next tensor has to begin
+    uint64_t end;  // of the last byte of any tensor
+    uint64_t padded_end;
     bool unordered;     // some offset was not `next` (--lenient)
     bool after_unknown; // the size of the tensor before is unknown (--lenient)
     bool unknown_sizes; // that of any tensor is
@@ -180,97 +181,140 @@ typedef struct tensor_span {
     uint64_t begin, end;
 } tensor_span;
 
-static int span_compare(const void *left, const void *right)
+static int span_compare(const void *left, const void *right, const void *self)
 {
     const tensor_span *a = left, *b = right;
+    (void)self;
     if (a->begin != b->begin)
         return a->begin < b->begin ? -1 : 1;
     return (a->end > b->end) - (a->end < b->end);
 }
 
-static dray_status spans_compare(tensor_span *spans, uint64_t count, dray_error *error)
+static dray_status spans_check(const tensor_span *sorted, uint64_t count, dray_error *error)
 {
-    qsort(spans, count, sizeof(*spans), span_compare);
     uint64_t end = 0;
     for (uint64_t i = 0; i < count; i++) {
-        if (spans[i].begin < end && spans[i].begin < spans[i].end)
+        if (sorted[i].begin < end && sorted[i].begin < sorted[i].end)
             return dray_fail_rule(error, DRAY_E_FORMAT, "gguf.tensor.overlap", DRAY_UNKNOWN,
                                   "the tensor at %" PRIu64
                                   " of the data begins before another one ends at %" PRIu64,
-                                  spans[i].begin, end);
-        end = drayi_max(end, spans[i].end);
+                                  sorted[i].begin, end);
+        end = drayi_max(end, sorted[i].end);
+    }
+    return DRAY_OK;
+}
+
+/// Reads the descriptions once more, for their spans alone.
+static dray_status spans_read(gguf_file *file, uint64_t infos_at, tensor_span *out,
+                              dray_error *error)
+{
+    file->reader.position = infos_at;
+    for (uint64_t i = 0; i < file->tensor_count; i++) {
+        tensor_info info;
+        DRAY_TRY(info_read(file, &info, error));
+        out[i] = (tensor_span){.begin = info.offset, .end = info.offset + info.bytes};
     }
     return DRAY_OK;
 }
 
 static dray_status overlap_check(gguf_file *file, uint64_t infos_at, dray_error *error)
 {
-    uint64_t count = file->tensor_count;
-    tensor_span *spans = drayi_alloc_array(file->input->env, count, sizeof(*spans), error);
+    uint64_t count = file->tensor_count; // at most a 25th of the file's bytes
+    tensor_span *spans = drayi_alloc_array(file->input->env, 2 * count, sizeof(*spans), error);
     if (!spans)
         return DRAY_E_NOMEM;
-    dray_status status = DRAY_OK;
-    file->reader.position = infos_at;
-    for (uint64_t i = 0; i < count && status == DRAY_OK; i++) {
-        tensor_info info;
-        status = info_read(file, &info, error);
-        if (status == DRAY_OK)
-            spans[i] = (tensor_span){.begin = info.offset, .end = info.offset + info.bytes};
+    dray_status status = spans_read(file, infos_at, spans, error);
+    if (status == DRAY_OK) {
+        drayi_sort(spans, spans + count, count, sizeof(*spans), span_compare, NULL);
+        status = spans_check(spans, count, error);
     }
-    if (status == DRAY_OK)
-        status = spans_compare(spans, count, error);
-    drayi_free(file->input->env, spans, count * sizeof(*spans));
+    drayi_free(file->input->env, spans, 2 * count * sizeof(*spans));
     if (status != DRAY_OK)
         return status;
-    return file->sink->warn(
-        file->sink, "gguf.tensor.offset", infos_at, error,
-        "the tensors do not stand in the order of their descriptions, or with holes between them");
+    return drayi_gguf_warn(file, "gguf.tensor.offset", infos_at, error,
+                           "the tensors do not stand in the order of their descriptions, "
+                           "or with holes between them");
 }
 
 // --- the data ------------------------------------------------------------------------------------
 
-/// Writers that forget the padding in front of the data leave a file that ends too early by exactly it.
-static bool padding_is_missing(const gguf_file *file, const data_layout *layout, uint64_t infos_end)
+/// Did the writer forget the padding in front of the data? Then the file ends too early by exactly
+/// that much. So does a file that was cut by as much, but there the padding is to be seen: zeros, and
+/// then something else.
+static dray_status padding_look(gguf_file *file, const data_layout *layout, uint64_t infos_end,
+                                bool *out_missing, dray_error *error)
 {
-    uint64_t left = file->reader.limit - infos_end, padded;
-    return !layout->unknown_sizes &&
-           (left == layout->end ||
-            (drayi_round_up(layout->end, file->alignment, &padded) && left == padded));
+    uint64_t left = file->reader.limit - infos_end, zeros = 0;
+    *out_missing = false;
+    if (layout->unknown_sizes || layout->start == infos_end ||
+        (left != layout->end && left != layout->padded_end))
+        return DRAY_OK;
+    const uint8_t *bytes;
+    uint64_t looked_at = drayi_min(left, padding_look_bytes);
+    file->reader.position = infos_end;
+    DRAY_TRY(drayi_read_bytes(&file->reader, looked_at, &bytes, GGUF_CUT, "data", error));
+    while (zeros < looked_at && bytes[zeros] == 0)
+        zeros++;
+    bool would_fit = drayi_inside(layout->start, layout->end, file->reader.limit);
+    *out_missing = zeros < layout->start - infos_end || (zeros == looked_at && !would_fit);
+    return DRAY_OK;
+}
+
+/// The last tensor's own padding is there or not, but not a part of it: then something was cut.
+static bool data_fits(const gguf_file *file, const data_layout *layout)
+{
+    uint64_t limit = file->reader.limit;
+    if (!drayi_inside(layout->start, layout->end, limit))
+        return false;
+    uint64_t behind = limit - layout->start;
+    return behind == layout->end || behind >= layout->padded_end || layout->unknown_sizes;
+}
+
+static dray_status padding_forgive(gguf_file *file, data_layout *layout, uint64_t infos_end,
+                                   dray_error *error)
+{
+    if (!file->lenient)
+        return dray_fail_rule(error, DRAY_E_FORMAT, "gguf.data.padding", infos_end,
+                              "no padding in front of the data, which should begin at %" PRIu64
+                              " and seems to begin at %" PRIu64 "; --lenient reads it there",
+                              layout->start, infos_end);
+    layout->start = infos_end;
+    file->sink->facts->alignment = 0; // not in the file, at least
+    return drayi_gguf_warn(file, "gguf.data.padding", infos_end, error,
+                           "no padding in front of the data: it begins at %" PRIu64, infos_end);
 }
 
 static dray_status data_place(gguf_file *file, data_layout *layout, uint64_t infos_end,
                               dray_error *error)
 {
     uint64_t limit = file->reader.limit;
-    if (!drayi_round_up(infos_end, file->alignment, &layout->start))
-        layout->start = UINT64_MAX;
+    bool padding_is_missing;
+    if (!drayi_round_up(infos_end, file->alignment, &layout->start) ||
+        !drayi_round_up(layout->end, file->alignment, &layout->padded_end))
+        layout->start = layout->padded_end = UINT64_MAX; // does not fit
     if (file->tensor_count == 0) { // real vocabulary files end here, without padding
         layout->start = drayi_min(layout->start, limit);
         return DRAY_OK;
     }
-    if (drayi_inside(layout->start, layout->end, limit))
+    DRAY_TRY(padding_look(file, layout, infos_end, &padding_is_missing, error));
+    if (padding_is_missing)
+        return padding_forgive(file, layout, infos_end, error);
+    if (data_fits(file, layout))
         return DRAY_OK;
-    if (file->lenient && padding_is_missing(file, layout, infos_end)) {
-        layout->start = infos_end;
-        file->sink->facts->alignment = 0; // not in the file, at least
-        return drayi_gguf_warn(file, "gguf.data.padding", infos_end, error,
-                               "no padding in front of the data: it begins at %" PRIu64, infos_end);
-    }
     return dray_fail_rule(error, DRAY_E_FORMAT, "gguf.data.short", infos_end,
-                          "the tensors need %" PRIu64 " bytes at %" PRIu64 ", file ends at %" PRIu64
-                          ": it was cut, or its data was never written",
-                          layout->end, layout->start, limit);
+                          "the tensors need %" PRIu64 " bytes (padded %" PRIu64 ") at %" PRIu64
+                          ", file ends at %" PRIu64 ": it was cut, or its data was never written",
+                          layout->end, layout->padded_end, layout->start, limit);
 }
 
 static dray_status trailing_check(gguf_file *file, const data_layout *layout, dray_error *error)
 {
-    uint64_t data_end, limit = file->reader.limit;
-    if (layout->unknown_sizes || !drayi_round_up(layout->end, file->alignment, &data_end) ||
-        !drayi_add(data_end, layout->start, &data_end) || limit <= data_end)
+    uint64_t behind = file->reader.limit - layout->start; // the data fits: no overflow from here on
+    if (layout->unknown_sizes || behind <= layout->padded_end)
         return DRAY_OK;
-    return drayi_gguf_warn(file, "gguf.data.trailing", data_end, error,
+    return drayi_gguf_warn(file, "gguf.data.trailing", layout->start + layout->padded_end, error,
                            "%" PRIu64 " bytes behind the last tensor belong to nothing",
-                           limit - data_end);
+                           behind - layout->padded_end);
 }
 
 // --- second pass ---------------------------------------------------------------------------------
