@@ -16,7 +16,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
+#include <ucontext.h>
 
 // the smallest page there is; vector loads may begin before the first byte
 #define PAGE_MASK ((uintptr_t)4095)
@@ -92,6 +92,8 @@ static void on_fault(int signal_number, siginfo_t *info, void *machine)
     if (section) {
         section->fault_at = at;
         fault_guard_innermost = section->outer;
+        // ours changes no mask, but a handler that wraps ours may (ThreadSanitizer blocks everything)
+        pthread_sigmask(SIG_SETMASK, &((const ucontext_t *)machine)->uc_sigmask, NULL);
         siglongjmp(section->jump, 1);
     }
     chain_previous(signal_number, info, machine);
