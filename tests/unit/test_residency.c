@@ -1,0 +1,233 @@
+/// Residency: three witnesses, and "unknown" when none of them may speak. Also the page arithmetic and
+/// the sets of ranges under it.
+#include "core/context.h"
+#include "memory/extent.h"
+#include "memory/prefetch.h"
+#include "memory/range_set.h"
+#include "memory/residency.h"
+#include "os/os.h"
+#include "support/fault_os.h"
+#include "support/test_file.h"
+#include "support/testing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { file_bytes = 1 << 20, page = 4096 };
+
+typedef struct mapped_file {
+    drayi_env env;
+    drayi_os os;
+    const char *path;
+    drayi_extent extent;
+} mapped_file;
+
+static mapped_file open_mapped(const char *name, uint64_t loaded_bytes)
+{
+    mapped_file f = {.os = drayi_os_linux, .path = test_file_make(name, file_bytes)};
+    test_file_make_cold(f.path);
+    int fd = open(f.path, O_RDONLY | O_CLOEXEC), code;
+    posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); // no read-ahead: exactly what is touched comes
+    uint8_t *at = drayi_os_linux.map(NULL, file_bytes, PROT_READ, MAP_SHARED, fd, 0, &code);
+    assert_non_null(at);
+    madvise(at, file_bytes, MADV_RANDOM);
+    f.extent =
+        (drayi_extent){.name = f.path, .at = at, .bytes = file_bytes, .fd = fd, .to_file_end = true};
+    for (uint64_t i = 0; i < loaded_bytes; i += page)
+        assert_int_equal(at[i], test_file_byte(i));
+    return f;
+}
+
+static void close_mapped(mapped_file *f)
+{
+    munmap(f->extent.at, f->extent.bytes);
+    close(f->extent.fd);
+    unlink(f->path);
+}
+
+static int absent(int fd, uint64_t offset, uint64_t bytes, drayi_cachestat *out)
+{
+    (void)fd;
+    (void)offset;
+    (void)bytes;
+    (void)out;
+    return -ENOSYS;
+}
+
+static int stranger(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+static int no_pagemap(const char *path, int flags, mode_t mode)
+{
+    return strcmp(path, "/proc/self/pagemap") == 0 ? -EACCES
+                                                   : drayi_os_linux.open(path, flags, mode);
+}
+
+static void all_witnesses_agree(void **state)
+{
+    (void)state;
+    mapped_file f = open_mapped("agree", 40 * page);
+    f.env.os = &f.os;
+    dray_residency by_cachestat, by_mincore;
+    drayi_residency(&f.env, &f.extent, &by_cachestat);
+    f.os.cachestat = absent;
+    drayi_residency(&f.env, &f.extent, &by_mincore);
+    assert_int_equal(by_cachestat.bytes, file_bytes);
+    assert_true(by_cachestat.cached_bytes >= 40 * page);
+    assert_int_equal(by_cachestat.cached_bytes, by_mincore.cached_bytes);
+    assert_true(by_mincore.mapped_bytes >= 40 * page || by_mincore.mapped_bytes == DRAY_UNKNOWN);
+    assert_true(by_mincore.mapped_bytes <= by_mincore.cached_bytes ||
+                by_mincore.mapped_bytes == DRAY_UNKNOWN);
+    close_mapped(&f);
+}
+
+static void a_stranger_without_cachestat_is_told_unknown(void **state)
+{
+    (void)state;
+    mapped_file f = open_mapped("stranger", 10 * page);
+    f.env.os = &f.os;
+    f.os.cachestat = absent;
+    f.os.sees_cache = stranger; // mincore would answer "all of it"
+    dray_residency now;
+    drayi_residency(&f.env, &f.extent, &now);
+    assert_int_equal(now.cached_bytes, DRAY_UNKNOWN);
+    close_mapped(&f);
+}
+
+static void without_pagemap_mapped_bytes_are_unknown(void **state)
+{
+    (void)state;
+    mapped_file f = open_mapped("no-pagemap", 10 * page);
+    f.env.os = &f.os;
+    f.os.open = no_pagemap;
+    dray_residency now;
+    drayi_residency(&f.env, &f.extent, &now);
+    assert_int_equal(now.mapped_bytes, DRAY_UNKNOWN);
+    assert_true(now.cached_bytes >= 10 * page);
+    close_mapped(&f);
+}
+
+static void untouched_memory_is_not_resident(void **state)
+{
+    (void)state;
+    drayi_env env = {.os = &drayi_os_linux};
+    const uint64_t bytes = 16 << 20; // several chunks of the scan
+    uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(at, MAP_FAILED);
+    madvise(at, bytes, MADV_NOHUGEPAGE);
+    at[0] = at[9 << 20] = at[bytes - 1] = 1;
+    drayi_extent extent = {.name = "memory", .at = at + 10, .bytes = bytes - 10, .fd = -1};
+    dray_residency now;
+    drayi_residency(&env, &extent, &now);
+    assert_int_equal(now.bytes, bytes);
+    assert_int_equal(now.cached_bytes, 3 * page);
+    assert_true(now.mapped_bytes == 3 * page || now.mapped_bytes == DRAY_UNKNOWN);
+    munmap(at, bytes);
+}
+
+static void pages_are_rounded_both_ways(void **state)
+{
+    (void)state;
+    uint8_t *base = (uint8_t *)(uintptr_t)0x100000;
+    drayi_extent whole = {
+        .at = base, .bytes = 5 * page + 100, .fd = 3, .file_offset = 8 * page, .to_file_end = true};
+
+    drayi_extent part = drayi_extent_part(&whole, 100, 2 * page); // [100, 2p + 100)
+    drayi_extent out = drayi_extent_outwards(&part, page), in = drayi_extent_inwards(&part, page);
+    assert_ptr_equal(out.at, base);
+    assert_int_equal(out.bytes, 3 * page);
+    assert_int_equal(out.file_offset, 8 * page);
+    assert_ptr_equal(in.at, base + page);
+    assert_int_equal(in.bytes, page);
+    assert_int_equal(in.file_offset, 9 * page);
+
+    part = drayi_extent_part(&whole, 10, 100); // inside one page
+    assert_int_equal(drayi_extent_outwards(&part, page).bytes, page);
+    assert_int_equal(drayi_extent_inwards(&part, page).bytes, 0);
+
+    part = drayi_extent_part(&whole, 5 * page, 100); // the file's last page is the file's alone
+    assert_int_equal(drayi_extent_inwards(&part, page).bytes, page);
+    whole.to_file_end = false; // but not when the file goes on
+    part = drayi_extent_part(&whole, 5 * page, 100);
+    assert_int_equal(drayi_extent_inwards(&part, page).bytes, 0);
+
+    part = drayi_extent_part(&whole, page, 0);
+    assert_int_equal(drayi_extent_outwards(&part, page).bytes, 0);
+    assert_int_equal(drayi_extent_inwards(&part, page).bytes, 0);
+}
+
+static void a_set_of_ranges_is_what_a_bitmap_would_be(void **state)
+{
+    dray_context *context;
+    (void)state;
+    assert_int_equal(dray_context_create(NULL, &context, NULL), DRAY_OK);
+    drayi_env *env = drayi_env_of(context);
+    drayi_range_set set = {0};
+    bool bitmap[64] = {false};
+    uint32_t random = 12345;
+    for (int round = 0; round < 20000; round++) {
+        random = random * 1664525 + 1013904223;
+        uint64_t first = (random >> 8) % 65, end = (random >> 16) % 65;
+        bool add = random >> 31;
+        assert_int_equal(drayi_range_set_reserve(env, &set, NULL), DRAY_OK);
+        if (add)
+            drayi_range_set_add(&set, first, end);
+        else
+            drayi_range_set_remove(&set, first, end);
+        for (uint64_t i = first; i < end; i++)
+            bitmap[i] = add;
+        uint64_t wanted = 0, from = (random >> 4) % 64;
+        for (uint64_t i = from; i < 64; i++)
+            wanted += bitmap[i];
+        assert_int_equal(drayi_range_set_bytes(&set, from, 64), wanted);
+        for (uint64_t i = 0; i < set.count; i++) // sorted, not empty, not touching
+            assert_true(set.ranges[i].first < set.ranges[i].end &&
+                        (i == 0 || set.ranges[i - 1].end < set.ranges[i].first));
+    }
+    drayi_range_set_free(env, &set);
+    dray_context_destroy(context);
+}
+
+static int slow_sysfs(const char *path, int flags, mode_t mode)
+{
+    if (strncmp(path, "/sys/dev/block/", 15) == 0)
+        return -ENOENT; // NFS and overlay have no block device
+    return drayi_os_linux.open(path, flags, mode);
+}
+
+static void the_read_ahead_limit_has_three_sources_and_a_default(void **state)
+{
+    (void)state;
+    drayi_os os = drayi_os_linux;
+    drayi_env env = {.os = &os};
+    const char *path = test_file_make("read-ahead", 100);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t by_disk = drayi_read_ahead_bytes(&env, fd);
+    assert_in_range(by_disk, 64 << 10, 64 << 20);
+    os.open = slow_sysfs;
+    assert_int_equal(drayi_read_ahead_bytes(&env, fd),
+                     by_disk); // the bdi of the same device says the same
+    assert_int_equal(drayi_read_ahead_bytes(&env, -1), 128 << 10);
+    close(fd);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_witnesses_agree),
+        cmocka_unit_test(a_stranger_without_cachestat_is_told_unknown),
+        cmocka_unit_test(without_pagemap_mapped_bytes_are_unknown),
+        cmocka_unit_test(untouched_memory_is_not_resident),
+        cmocka_unit_test(pages_are_rounded_both_ways),
+        cmocka_unit_test(a_set_of_ranges_is_what_a_bitmap_would_be),
+        cmocka_unit_test(the_read_ahead_limit_has_three_sources_and_a_default),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
