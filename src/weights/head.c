@@ -1,0 +1,142 @@
+/// Reading is in doubling steps: small files cost one small read, large heads few of them.
+#include "weights/head.h"
+
+#include "base/checked.h"
+#include "os/os.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum {
+    step_first = 64 << 10,
+    step_largest = 64 << 20, // beyond it, steps grow no more: a head of 100 MB is the largest known
+    populate_from = 256 << 10,   // one call that faults a run of pages in beats a fault for each
+    reservation_least = 64 << 10 // below it a head is not worth having
+};
+
+static const uint64_t reservation_most = UINT64_C(4) << 30;
+
+/// Address space only. Where even that is limited (RLIMIT_AS, strict overcommit) less is reserved.
+static dray_status head_reserve(drayi_head *head, dray_error *error)
+{
+    const drayi_os *os = head->env->os;
+    uint64_t page = os->page_bytes();
+    uint64_t wanted = drayi_max(drayi_min(head->file_bytes, reservation_most), 1);
+    if (!drayi_round_up(wanted, page, &wanted))
+        return dray_fail(error, DRAY_E_NOMEM, "read the head of %s: its size overflows", head->path);
+    for (;;) {
+        int code = 0;
+        void *at = os->map(NULL, (size_t)wanted, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &code);
+        if (at) {
+            head->reserved = at;
+            head->reserved_bytes = wanted;
+            head->bytes = at;
+            return DRAY_OK;
+        }
+        if (wanted <= reservation_least)
+            return dray_fail_os(error, -code, "mmap",
+                                "read the head of %s: %" PRIu64 " bytes of address space",
+                                head->path, wanted);
+        wanted = drayi_max(drayi_round_down(wanted / 2, page), page);
+    }
+}
+
+static dray_status head_start(drayi_head *head, drayi_env *env, const char *path,
+                              uint64_t file_bytes, dray_error *error)
+{
+    head->env = env;
+    head->path = path;
+    head->file_bytes = file_bytes;
+    return head_reserve(head, error);
+}
+
+dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, const char *path,
+                               uint64_t file_bytes, dray_error *error)
+{
+    *head = (drayi_head){.fd = fd};
+    return head_start(head, env, path, file_bytes, error);
+}
+
+dray_status drayi_head_open_data(drayi_head *head, drayi_env *env, dray_model_data *data,
+                                 const char *path, dray_error *error)
+{
+    uint64_t length = dray_model_data_length(data);
+    *head = (drayi_head){.fd = -1, .data = data};
+    if (dray_model_data_is_mapped(data))
+        return head_start(head, env, path, length, error);
+    head->env = env;
+    head->path = path;
+    head->bytes = dray_model_data_bytes(data);
+    head->file_bytes = length;
+    head->available = length;
+    return DRAY_OK;
+}
+
+/// Where reading should go on to when `upto` is wanted: twice what is there, in whole steps.
+static uint64_t head_target(const drayi_head *head, uint64_t upto)
+{
+    uint64_t step = drayi_min(drayi_max(head->available, step_first), step_largest);
+    uint64_t target = drayi_max(upto, head->available + step);
+    if (!drayi_round_up(target, step_first, &target))
+        target = upto;
+    return drayi_min(target, drayi_min(head->file_bytes, head->reserved_bytes));
+}
+
+static dray_status head_read(drayi_head *head, uint64_t bytes, dray_error *error)
+{
+    const drayi_os *os = head->env->os;
+    uint8_t *at = head->reserved + head->available;
+    uint64_t page = os->page_bytes();
+    uint64_t first = drayi_round_down(head->available + page - 1, page),
+             end = head->available + bytes;
+    if (bytes >= populate_from) // only advice: what is not faulted in here is faulted in by the read
+        os->advise(head->reserved + first, (size_t)(end - first), MADV_POPULATE_WRITE);
+    head->read_bytes += bytes;
+    if (head->data)
+        return dray_model_data_read(head->data, head->available, at, bytes, error);
+    return drayi_pread_all(os, head->fd, head->path, at, bytes, head->available, NULL, error);
+}
+
+dray_status drayi_head_need(drayi_head *head, uint64_t upto, dray_error *error)
+{
+    if (upto <= head->available)
+        return DRAY_OK;
+    if (upto > head->file_bytes)
+        return dray_fail(error, DRAY_E_CORRUPT,
+                         "read the head of %s: %" PRIu64 " bytes wanted, the file has %" PRIu64,
+                         head->path, upto, head->file_bytes);
+    if (upto > head->reserved_bytes)
+        return dray_fail(error, DRAY_E_NOMEM,
+                         "read the head of %s: %" PRIu64 " bytes wanted, %" PRIu64
+                         " bytes of address space were to be had",
+                         head->path, upto, head->reserved_bytes);
+    uint64_t target = head_target(head, upto);
+    dray_status status = head_read(head, target - head->available, error);
+    if (status != DRAY_OK)
+        return dray_fail_within(error, status, "read the head of %s", head->path);
+    head->available = target;
+    return DRAY_OK;
+}
+
+void drayi_head_settle(drayi_head *head)
+{
+    if (!head->reserved)
+        return;
+    uint64_t page = head->env->os->page_bytes(), kept;
+    if (!drayi_round_up(drayi_max(head->available, 1), page, &kept) || kept >= head->reserved_bytes)
+        return;
+    if (head->env->os->unmap(head->reserved + kept, (size_t)(head->reserved_bytes - kept)) == 0)
+        head->reserved_bytes = kept;
+}
+
+void drayi_head_close(drayi_head *head)
+{
+    if (head->reserved)
+        head->env->os->unmap(head->reserved, (size_t)head->reserved_bytes);
+    *head = (drayi_head){.fd = -1};
+}

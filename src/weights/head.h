@@ -1,0 +1,42 @@
+/// The first bytes of a model file, read as far as a parser asks and never moved.
+///
+/// A parser borrows names and arrays straight from these bytes, so their address must not change while
+/// more is read, and their content must not change when the file does later. Both follow from one idea:
+/// address space for the largest head is reserved once, memory is used only where bytes were read.
+/// Nothing is ever parsed through a shared mapping, so no truncation can raise SIGBUS here.
+#ifndef DRAY_WEIGHTS_HEAD_H
+#define DRAY_WEIGHTS_HEAD_H
+
+#include "base/env.h"
+#include "dray/model_data.h"
+
+/// Borrows env, path and data. Zeroed: closed. Threads: one at a time while growing, any afterwards.
+typedef struct drayi_head {
+    drayi_env *env;
+    const char *path;
+    const uint8_t *bytes;
+    uint64_t available;  // readable now
+    uint64_t file_bytes; // of the whole file
+    uint64_t read_bytes; // asked from the kernel, for tests and reports
+    // where the bytes come from: a descriptor, or model data
+    int fd;
+    dray_model_data *data;
+    // the reservation (none when the data is memory that cannot change: then `bytes` is borrowed)
+    uint8_t *reserved;
+    uint64_t reserved_bytes;
+} drayi_head;
+
+/// Reserves; reads nothing yet. DRAY_E_NOMEM: not even 64 KiB of address space is left.
+dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, const char *path,
+                               uint64_t file_bytes, dray_error *error);
+/// The same over model data. Private memory is borrowed as it is; a shared mapping is read like a file.
+dray_status drayi_head_open_data(drayi_head *head, drayi_env *env, dray_model_data *data,
+                                 const char *path, dray_error *error);
+/// Makes [0, upto) readable; upto <= file_bytes. DRAY_E_CORRUPT: the file ends before its size says.
+dray_status drayi_head_need(drayi_head *head, uint64_t upto, dray_error *error);
+/// No more growth: gives back the address space behind what was read.
+void drayi_head_settle(drayi_head *head);
+/// A head that was never opened is accepted.
+void drayi_head_close(drayi_head *head);
+
+#endif
