@@ -1,0 +1,320 @@
+/// The pipeline: a destination that is being faulted in, a plan that fills it, hashes that follow.
+///
+///     region (on demand) --prefault (pool)--> pages
+///     pieces -> copies -> plan -> transfer --copy_done--> track --hash (pool)--> tensor_done
+///
+/// All of them run at once; the loading thread only submits, takes in completions and sleeps.
+#include "base/checked.h"
+#include "weights/load.h"
+#include "weights/load_track.h"
+#include "weights/loaded.h"
+#include "weights/prefault.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint64_t staging_default = 32 << 20;
+enum { advice_dontneed = POSIX_FADV_DONTNEED };
+
+typedef struct copy_work {
+    drayi_load *load;
+    dray_region *destination; // ours until the loaded takes it over
+    bool file_made;           // a DISK destination that has to go again on failure
+    dray_agent *own_agent;    // NULL: the caller's is used
+    dray_agent *agent;
+    dray_plan *plan;
+    dray_transfer *transfer;
+    drayi_track track;
+    drayi_prefault prefault;
+    bool wants_stop; // the caller's progress said no
+} copy_work;
+
+// --- destination ---------------------------------------------------------------------------------
+
+static dray_status limit_check(const drayi_load *load, uint64_t staging_bytes, dray_error *error)
+{
+    const drayi_survey *survey = &load->survey;
+    bool memory = survey->storage == DRAY_STORAGE_SYSTEM || survey->storage == DRAY_STORAGE_PINNED;
+    uint64_t destination = memory ? survey->destination_bytes : 0, wanted;
+    if (!drayi_add(destination, staging_bytes, &wanted))
+        wanted = UINT64_MAX;
+    if (survey->memory_limit && wanted > survey->memory_limit)
+        return dray_fail(error, DRAY_E_NOSPACE,
+                         "load: %" PRIu64 " bytes of memory are needed (%" PRIu64
+                         " for the tensors, %" PRIu64 " for staging), the limit is %" PRIu64
+                         "; load fewer tensors or raise it",
+                         wanted, destination, staging_bytes, survey->memory_limit);
+    if (survey->available_bytes != DRAY_UNKNOWN && wanted > survey->available_bytes)
+        return dray_fail(
+            error, DRAY_E_NOMEM,
+            "load: %" PRIu64 " bytes of memory are needed, %" PRIu64 " are available%s; load fewer "
+            "tensors, or map the file instead (storage system, method mapped)",
+            wanted, survey->available_bytes, survey->limited_by_cgroup ? " in this cgroup" : "");
+    return DRAY_OK;
+}
+
+static dray_status disk_create(copy_work *work, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    dray_file_options options = {.struct_bytes = sizeof(options),
+                                 .writable = 1,
+                                 .create = 1,
+                                 .bytes = load->placement.phase + load->placement.bytes};
+    DRAY_TRY(dray_region_open(load->weights->context, load->options.disk_path, &options,
+                              &work->destination, error));
+    work->file_made = true;
+    return DRAY_OK;
+}
+
+static dray_status destination_create(copy_work *work, uint64_t alignment, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    if (load->options.storage == DRAY_STORAGE_DISK)
+        return disk_create(work, error);
+    dray_region_options options = {
+        .struct_bytes = sizeof(options),
+        .storage = load->options.storage,
+        .bytes =
+            drayi_max(load->placement.bytes, 1), // only empty tensors: they still have an address
+        .alignment = alignment,
+        .phase = load->placement.phase,
+        .on_demand = 1,
+    };
+    return dray_region_create(load->weights->context, &options, &work->destination, error);
+}
+
+/// A file has no phase: its tensors begin that much later instead.
+static uint64_t target_base(const drayi_load *load)
+{
+    return load->options.storage == DRAY_STORAGE_DISK ? load->placement.phase : 0;
+}
+
+// --- plan ----------------------------------------------------------------------------------------
+
+static void copies_fill(const copy_work *work, dray_copy *copies)
+{
+    const drayi_load *load = work->load;
+    for (uint64_t i = 0; i < load->placement.piece_count; i++) {
+        const drayi_piece *piece = &load->placement.pieces[i];
+        copies[i] = (dray_copy){
+            .source = load->weights->files[piece->file].region,
+            .target = work->destination,
+            .source_offset = piece->file_offset,
+            .target_offset = target_base(load) + piece->target_offset,
+            .run_bytes = piece->bytes,
+        };
+    }
+}
+
+static dray_status plan_make(copy_work *work, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    uint64_t count = load->placement.piece_count;
+    dray_copy *copies = drayi_alloc_array(load->env, count, sizeof(*copies), error);
+    if (!copies)
+        return DRAY_E_NOMEM;
+    copies_fill(work, copies);
+    dray_plan_options options = {
+        .struct_bytes = sizeof(options), .direct = load->choice.direct, .targets_disjoint = 1};
+    if (load->survey.memory_limit) // leave staging what the destination leaves
+        options.staging_bytes = drayi_min(staging_default, load->survey.memory_limit);
+    dray_status status = dray_plan_create(work->agent, copies, count, &options, &work->plan, error);
+    drayi_free(load->env, copies, (size_t)count * sizeof(*copies));
+    return status;
+}
+
+static void explain_line(void *self, const char *text, size_t bytes)
+{
+    drayi_load_explain(self, "%.*s", (int)(bytes && text[bytes - 1] == '\n' ? bytes - 1 : bytes),
+                       text);
+}
+
+static dray_status agent_make(copy_work *work, dray_error *error)
+{
+    work->agent = work->load->options.agent;
+    if (work->agent)
+        return DRAY_OK;
+    dray_agent_options options = {.struct_bytes = sizeof(options), .name = "load"};
+    DRAY_TRY(dray_agent_create(work->load->weights->context, &options, &work->own_agent, error));
+    work->agent = work->own_agent;
+    return DRAY_OK;
+}
+
+// --- running -------------------------------------------------------------------------------------
+
+/// The page cache behind a piece that has arrived is nobody's any more.
+static void piece_release(const drayi_load *load, const drayi_piece *piece)
+{
+    const drayi_model_file *file = &load->weights->files[piece->file];
+    if (file->keeper)
+        return;
+    dray_region_native native;
+    dray_region_get_native(file->region, &native);
+    load->env->os->advise_file(native.fd, native.file_offset + piece->file_offset, piece->bytes,
+                               advice_dontneed);
+}
+
+static void on_copy_done(void *self, uint64_t copy_index)
+{
+    copy_work *work = self;
+    drayi_track_piece_done(&work->track, copy_index);
+    if (work->load->options.release_source && work->load->choice.direct == DRAY_DIRECT_NEVER)
+        piece_release(work->load, &work->load->placement.pieces[copy_index]);
+}
+
+static void on_progress(void *self, const dray_transfer_progress *progress)
+{
+    copy_work *work = self;
+    if (!drayi_load_progress(work->load, progress->bytes_done, progress->bytes_total))
+        work->wants_stop = true;
+}
+
+/// Sleeps until the transfer has news.
+static dray_status transfer_sleep(copy_work *work)
+{
+    const drayi_os *os = work->load->env->os;
+    int fd;
+    dray_status armed = dray_transfer_arm(work->transfer, &fd, NULL);
+    if (armed == DRAY_OK)
+        os->wait_fd(fd, -1);       // interrupted: poll finds nothing, and we come back
+    else if (armed != DRAY_E_BUSY) // somebody has to poll: let the agent decide how
+        dray_transfer_wait(work->transfer, os->now_ns() + 1000000, NULL);
+    return DRAY_OK;
+}
+
+static dray_status transfer_run(copy_work *work, dray_error *error)
+{
+    DRAY_TRY(dray_transfer_submit(work->transfer, error));
+    for (bool done = false;;) {
+        DRAY_TRY(dray_transfer_poll(work->transfer, &done, error));
+        DRAY_TRY(drayi_track_drain(&work->track, error));
+        if (work->wants_stop)
+            return dray_fail(error, DRAY_E_CANCELLED, "load: stopped by the caller");
+        if (done)
+            return drayi_track_finish(&work->track, error);
+        transfer_sleep(work);
+    }
+}
+
+/// A failed read is told as what it means: the tensor that it hit, or the file that was cut short.
+static dray_status run_failed(const copy_work *work, dray_status status, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    if (status == DRAY_E_CANCELLED || (error && error->rule))
+        return status;
+    dray_error changed;
+    if (drayi_weights_check(load->weights, &changed) == DRAY_E_CORRUPT) {
+        if (error)
+            *error = changed;
+        return DRAY_E_CORRUPT;
+    }
+    if (!error || error->index >= load->placement.piece_count)
+        return status;
+    const drayi_piece *piece = &load->placement.pieces[error->index];
+    if (piece->range_count == 0)
+        return status;
+    uint64_t position = load->units[piece->first_range].tensor;
+    const dray_tensor *tensor = &load->weights->index.tensors[load->tensors[position]];
+    return dray_fail_within(error, status, "tensor %s", drayi_show(tensor->name).text);
+}
+
+static dray_status transfer_make(copy_work *work, dray_error *error)
+{
+    drayi_load *load = work->load;
+    dray_transfer_options options = {.struct_bytes = sizeof(options),
+                                     .self = work,
+                                     .copy_done = on_copy_done,
+                                     .progress = on_progress};
+    DRAY_TRY(dray_transfer_create(work->agent, work->plan, &options, &work->transfer, error));
+    return drayi_track_init(&work->track, load, dray_region_pointer(work->destination), error);
+}
+
+static void report_fill(copy_work *work)
+{
+    const drayi_load *load = work->load;
+    dray_loaded *loaded = load->loaded;
+    dray_plan_summary summary;
+    dray_plan_summarize(work->plan, &summary);
+    loaded->report.read_bytes = load->survey.in_memory ? 0 : load->placement.read_bytes;
+    loaded->report.destination_bytes = dray_region_bytes(work->destination);
+    loaded->report.staging_bytes = summary.staging_bytes;
+    loaded->report.chunks_verified = work->track.verified;
+    const char *method = load->survey.in_memory                  ? "memory"
+                         : summary.direct_bytes == 0             ? "buffered"
+                         : summary.direct_bytes == summary.bytes ? "direct"
+                                                                 : "direct+buffered";
+    snprintf(loaded->method, sizeof(loaded->method), "%s", method);
+}
+
+static dray_status loaded_fill(copy_work *work, dray_error *error)
+{
+    drayi_load *load = work->load;
+    DRAY_TRY(drayi_loaded_create(load->weights, load->tensor_count, 1, &load->loaded, error));
+    dray_region *destination = work->destination;
+    report_fill(work);
+    work->destination = NULL; // the keeper takes it, also on failure
+    DRAY_TRY(drayi_keeper_of_region(load->env, destination, &load->loaded->keepers[0], error));
+    for (uint64_t i = 0; i < load->unit_count; i++) {
+        const drayi_unit *unit = &load->units[i];
+        if (unit->chunk == 0)
+            load->loaded->tensors[unit->tensor] = (drayi_loaded_tensor){
+                .index = load->tensors[unit->tensor],
+                .keeper = load->loaded->keepers[0],
+                .offset = target_base(load) + load->placement.placed[i].target_offset,
+            };
+    }
+    work->file_made = false; // it stays
+    return DRAY_OK;
+}
+
+static dray_status work_prepare(copy_work *work, uint64_t alignment, dray_error *error)
+{
+    drayi_load *load = work->load;
+    DRAY_TRY(limit_check(load, 0, error));
+    DRAY_TRY(agent_make(work, error));
+    DRAY_TRY(destination_create(work, alignment, error));
+    if (!load->options.explain_only)
+        drayi_prefault_start(&work->prefault, load->env, work->destination);
+    DRAY_TRY(plan_make(work, error));
+    dray_plan_summary summary;
+    dray_plan_summarize(work->plan, &summary);
+    DRAY_TRY(limit_check(load, summary.staging_bytes, error));
+    if (load->options.events.explain)
+        dray_plan_print(work->plan, 0, explain_line, load);
+    return DRAY_OK;
+}
+
+static dray_status work_run(copy_work *work, dray_error *error)
+{
+    DRAY_TRY(transfer_make(work, error));
+    dray_status status = transfer_run(work, error);
+    if (status != DRAY_OK)
+        return run_failed(work, status, error);
+    drayi_prefault_stop(&work->prefault);
+    DRAY_TRY(drayi_weights_check(work->load->weights, error));
+    return loaded_fill(work, error);
+}
+
+static void work_free(copy_work *work)
+{
+    dray_transfer_destroy(work->transfer); // waits for what is in flight
+    drayi_prefault_stop(&work->prefault);
+    drayi_track_free(&work->track);
+    dray_plan_destroy(work->plan);
+    dray_agent_destroy(work->own_agent);
+    dray_region_release(work->destination);
+    if (work->file_made)
+        work->load->env->os->unlink(work->load->options.disk_path);
+}
+
+dray_status drayi_load_copy(drayi_load *load, dray_error *error)
+{
+    copy_work work = {.load = load};
+    dray_status status = work_prepare(&work, load->alignment, error);
+    if (status == DRAY_OK && !load->options.explain_only)
+        status = work_run(&work, error);
+    work_free(&work);
+    return status;
+}
