@@ -181,6 +181,27 @@ static bool canonical_u64(const uint8_t *bytes, uint64_t count, uint64_t *out)
     return true;
 }
 
+/// Most numbers in a header: plain digits, few enough to fit whatever they are. False: look closer.
+static inline bool read_plain_number(drayi_json_reader *reader, drayi_json_token *token)
+{
+    const uint8_t *begin = reader->bytes + reader->position;
+    uint64_t left = reader->length - reader->position, limit = drayi_min(left, 20), count = 0;
+    uint64_t value = 0;
+    for (uint8_t digit; count < limit && (digit = (uint8_t)(begin[count] - '0')) <= 9; count++)
+        value = value * 10 + digit;
+    if (count == 0 || count == limit || (begin[0] == '0' && count > 1))
+        return false;
+    if (begin[count] == '.' || (begin[count] | 0x20) == 'e')
+        return false;
+    token->kind = DRAYI_JSON_NUMBER;
+    token->text = (dray_text){(const char *)begin, count};
+    token->is_u64 = true;
+    token->u64 = value;
+    reader->position += count;
+    reader->state = state_after;
+    return true;
+}
+
 static dray_status read_number(drayi_json_reader *reader, drayi_json_token *token, dray_error *error)
 {
     uint64_t begin = reader->position, at = begin;
@@ -274,6 +295,8 @@ static dray_status read_value(drayi_json_reader *reader, drayi_json_token *token
     case 'n':
         return read_word(reader, "null", DRAYI_JSON_NULL, token, error);
     default:
+        if (read_plain_number(reader, token))
+            return DRAY_OK;
         if (byte == '-' || (byte >= '0' && byte <= '9'))
             return read_number(reader, token, error);
         return fail(reader, "json.syntax", reader->position, "wanted a value", error);

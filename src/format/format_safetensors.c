@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/env.h"
 #include "base/json_reader.h"
+#include "base/quote.h"
 #include "base/reader.h"
 #include "base/sort.h"
 #include "dray/spi/format.h"
@@ -81,18 +82,18 @@ static bool lenient(const header_reading *reading)
     return reading->input->flags & DRAY_FORMAT_LENIENT;
 }
 
-/// How much of a name goes into a message.
-static int shown(uint64_t length)
+/// A tensor's name, fit for a message.
+static drayi_quoted name_of(const description *tensor)
 {
-    return (int)drayi_min(length, 80);
+    return drayi_quote((dray_text){tensor->name, tensor->name_length});
 }
 
 static dray_status wanted(const char *rule, const drayi_json_token *key,
                           const drayi_json_token *found, const char *what, dray_error *error)
 {
-    return dray_fail_rule(error, DRAY_E_FORMAT, rule, found->offset,
-                          "\"%.*s\": wanted %s, found %s at byte %" PRIu64, shown(key->text.length),
-                          key->text.bytes, what, drayi_json_kind_name(found->kind), found->offset);
+    return dray_fail_rule(
+        error, DRAY_E_FORMAT, rule, found->offset, "\"%s\": wanted %s, found %s at byte %" PRIu64,
+        drayi_quote(key->text).text, what, drayi_json_kind_name(found->kind), found->offset);
 }
 
 // ---------------------------------------------------------------- the header's frame
@@ -190,8 +191,7 @@ static dray_status read_metadata_entry(header_reading *reading, const drayi_json
     dray_status status = reading->sink->metadata(reading->sink, name, &value, &duplicate, error);
     if (duplicate)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.duplicate", key->offset,
-                              "__metadata__: \"%.*s\" is there twice", shown(name.length),
-                              name.bytes);
+                              "__metadata__: \"%s\" is there twice", drayi_quote(name).text);
     return status;
 }
 
@@ -235,20 +235,19 @@ static dray_status read_dtype(header_reading *reading, const drayi_json_token *k
         }
     }
     return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.dtype", token.offset,
-                          "tensor %.*s: dtype \"%.*s\" is not one of safetensors' 22",
-                          shown(tensor->name_length), tensor->name, shown(token.text.length),
-                          token.text.bytes);
+                          "tensor %s: dtype \"%s\" is not one of safetensors' 22",
+                          name_of(tensor).text, drayi_quote(token.text).text);
 }
 
 static dray_status refuse_number(const char *rule, const description *tensor,
                                  const drayi_json_token *token, const char *what, dray_error *error)
 {
-    bool text = token->kind == DRAYI_JSON_NUMBER;
     const char *kind = drayi_json_kind_name(token->kind);
+    dray_text found =
+        token->kind == DRAYI_JSON_NUMBER ? token->text : (dray_text){kind, strlen(kind)};
     return dray_fail_rule(error, DRAY_E_FORMAT, rule, token->offset,
-                          "tensor %.*s: %s, found %.*s at byte %" PRIu64, shown(tensor->name_length),
-                          tensor->name, what, text ? shown(token->text.length) : (int)strlen(kind),
-                          text ? token->text.bytes : kind, token->offset);
+                          "tensor %s: %s, found %s at byte %" PRIu64, name_of(tensor).text, what,
+                          drayi_quote(found).text, token->offset);
 }
 
 static dray_status read_shape(header_reading *reading, const drayi_json_token *key,
@@ -270,8 +269,8 @@ static dray_status read_shape(header_reading *reading, const drayi_json_token *k
                                  "shape wants whole numbers below 2^64", error);
         if (rank == DRAY_RANK_MAX)
             return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.rank", token.offset,
-                                  "tensor %.*s: more than %d dimensions",
-                                  shown(tensor->name_length), tensor->name, DRAY_RANK_MAX);
+                                  "tensor %s: more than %d dimensions", name_of(tensor).text,
+                                  DRAY_RANK_MAX);
     }
 }
 
@@ -303,62 +302,67 @@ static dray_status read_unknown_field(header_reading *reading, const drayi_json_
     static const char rule[] = "safetensors.field";
     if (!lenient(reading))
         return dray_fail_rule(error, DRAY_E_FORMAT, rule, key->offset,
-                              "tensor %.*s: unknown field \"%.*s\"", shown(tensor->name_length),
-                              tensor->name, shown(key->text.length), key->text.bytes);
+                              "tensor %s: unknown field \"%s\"", name_of(tensor).text,
+                              drayi_quote(key->text).text);
     drayi_json_token token;
     DRAY_TRY(drayi_json_next(&reading->json, &token, error));
     DRAY_TRY(drayi_json_skip(&reading->json, &token, error));
     if (++reading->unknown_fields > unknown_fields_warned)
         return DRAY_OK;
-    return reading->sink->warn(
-        reading->sink, rule, key->offset, error, "tensor %.*s: unknown field \"%.*s\" passed over",
-        shown(tensor->name_length), tensor->name, shown(key->text.length), key->text.bytes);
+    return reading->sink->warn(reading->sink, rule, key->offset, error,
+                               "tensor %s: unknown field \"%s\" passed over", name_of(tensor).text,
+                               drayi_quote(key->text).text);
 }
 
-typedef dray_status read_field(header_reading *reading, const drayi_json_token *key,
-                               description *tensor, dray_error *error);
+enum { field_dtype, field_shape, field_offsets, field_count };
 
-static const struct {
-    const char *name;
-    read_field *read;
-} fields[] = {{"dtype", read_dtype}, {"shape", read_shape}, {"data_offsets", read_offsets}};
-
-enum { field_count = 3, fields_all = (1 << field_count) - 1 };
+static const char *const field_names[] = {"dtype", "shape", "data_offsets"};
 
 static unsigned field_of(const drayi_json_token *key)
 {
-    unsigned field = 0;
-    while (field < field_count && !drayi_json_is(key, fields[field].name))
-        field++;
-    return field;
+    return drayi_json_is(key, "dtype")          ? field_dtype
+           : drayi_json_is(key, "shape")        ? field_shape
+           : drayi_json_is(key, "data_offsets") ? field_offsets
+                                                : field_count;
+}
+
+static dray_status read_field(header_reading *reading, unsigned field, const drayi_json_token *key,
+                              description *tensor, dray_error *error)
+{
+    switch (field) {
+    case field_dtype:
+        return read_dtype(reading, key, tensor, error);
+    case field_shape:
+        return read_shape(reading, key, tensor, error);
+    case field_offsets:
+        return read_offsets(reading, key, tensor, error);
+    default:
+        return read_unknown_field(reading, key, tensor, error);
+    }
 }
 
 static dray_status read_fields(header_reading *reading, description *tensor, dray_error *error)
 {
+    const unsigned all = (1u << field_count) - 1;
     unsigned seen = 0;
     drayi_json_token key;
     for (;;) {
         DRAY_TRY(drayi_json_next(&reading->json, &key, error));
         if (key.kind == DRAYI_JSON_OBJECT_END)
             break;
-        unsigned field = field_of(&key);
-        if (field == field_count) {
-            DRAY_TRY(read_unknown_field(reading, &key, tensor, error));
-            continue;
-        }
-        if (seen & 1u << field)
+        unsigned field = field_of(&key), bit = 1u << field & all;
+        if (seen & bit)
             return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.duplicate", key.offset,
-                                  "tensor %.*s: %s is there twice", shown(tensor->name_length),
-                                  tensor->name, fields[field].name);
-        seen |= 1u << field;
-        DRAY_TRY(fields[field].read(reading, &key, tensor, error));
+                                  "tensor %s: %s is there twice", name_of(tensor).text,
+                                  field_names[field]);
+        seen |= bit;
+        DRAY_TRY(read_field(reading, field, &key, tensor, error));
     }
-    if (seen == fields_all)
+    if (seen == all)
         return DRAY_OK;
     unsigned missing = (unsigned)__builtin_ctz(~seen);
-    return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.field", key.offset,
-                          "tensor %.*s: no %s", shown(tensor->name_length), tensor->name,
-                          fields[missing].name);
+    return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.field", key.offset, "tensor %s: no %s",
+                          name_of(tensor).text, field_names[missing]);
 }
 
 static dray_status read_tensor(header_reading *reading, const drayi_json_token *key,
@@ -450,28 +454,27 @@ static void load_shape(const header_reading *reading, const description *tensor,
 static dray_status check_tensor(const header_reading *reading, const description *tensor,
                                 uint64_t previous_end, dray_error *error)
 {
-    int length = shown(tensor->name_length);
     if (tensor->begin != previous_end)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.order", tensor->at,
-                              "tensor %.*s: begins at %" PRIu64 " of the data, %s at %" PRIu64,
-                              length, tensor->name, tensor->begin,
+                              "tensor %s: begins at %" PRIu64 " of the data, %s at %" PRIu64,
+                              name_of(tensor).text, tensor->begin,
                               tensor->begin < previous_end ? "inside the tensor that ends"
                                                            : "behind a hole that begins",
                               previous_end);
     if (tensor->end < tensor->begin)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.order", tensor->at,
-                              "tensor %.*s: ends at %" PRIu64 ", before it begins at %" PRIu64,
-                              length, tensor->name, tensor->end, tensor->begin);
+                              "tensor %s: ends at %" PRIu64 ", before it begins at %" PRIu64,
+                              name_of(tensor).text, tensor->end, tensor->begin);
     uint64_t shape[DRAY_RANK_MAX], bytes;
     dray_error cause;
     load_shape(reading, tensor, shape);
     if (dray_dtype_tensor_bytes(tensor->dtype, shape, tensor->rank, &bytes, &cause) != DRAY_OK)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.size", tensor->shape_at,
-                              "tensor %.*s: %s", length, tensor->name, cause.message);
+                              "tensor %s: %s", name_of(tensor).text, cause.message);
     if (tensor->end - tensor->begin != bytes)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.size", tensor->at,
-                              "tensor %.*s: spans %" PRIu64 " bytes, its shape takes %" PRIu64,
-                              length, tensor->name, tensor->end - tensor->begin, bytes);
+                              "tensor %s: spans %" PRIu64 " bytes, its shape takes %" PRIu64,
+                              name_of(tensor).text, tensor->end - tensor->begin, bytes);
     return DRAY_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/json_reader.h"
+#include "base/quote.h"
 #include "base/sort.h"
 
 #include <inttypes.h>
@@ -67,8 +68,8 @@ static dray_status check_file_name(const char *name, const drayi_json_token *tok
     if (!why)
         return DRAY_OK;
     return dray_fail_rule(error, DRAY_E_FORMAT, "index.file", token->offset,
-                          "weight_map: file name \"%.80s\" at byte %" PRIu64 " %s", name,
-                          token->offset, why);
+                          "weight_map: file name \"%s\" at byte %" PRIu64 " %s",
+                          drayi_quote((dray_text){name, length}).text, token->offset, why);
 }
 
 static dray_status read_line(index_reading *reading, const drayi_json_token *key, dray_error *error)
@@ -125,8 +126,8 @@ static dray_status read_total_size(index_reading *reading, const drayi_json_toke
         reading->total_bytes = (uint64_t)real;
     else
         return dray_fail_rule(error, DRAY_E_FORMAT, "index.total_size", value->offset,
-                              "metadata.total_size: wanted a whole number of bytes, found %.*s",
-                              (int)drayi_min(value->text.length, 40), value->text.bytes);
+                              "metadata.total_size: wanted a whole number of bytes, found %s",
+                              drayi_quote(value->text).text);
     return DRAY_OK;
 }
 
@@ -225,10 +226,10 @@ static dray_status refuse_duplicate_names(index_reading *reading, dray_error *er
         const uint64_t *pair = &reading->order[i - 1];
         const index_line *line = &reading->lines[pair[1]];
         if (by_name(&pair[0], &pair[1], reading->lines) == 0)
-            return dray_fail_rule(error, DRAY_E_FORMAT, "index.duplicate", line->offset,
-                                  "weight_map: tensor \"%.80s\" is there twice, at bytes %" PRIu64
-                                  " and %" PRIu64,
-                                  line->name.bytes, reading->lines[pair[0]].offset, line->offset);
+            return dray_fail_rule(
+                error, DRAY_E_FORMAT, "index.duplicate", line->offset,
+                "weight_map: tensor \"%s\" is there twice, at bytes %" PRIu64 " and %" PRIu64,
+                drayi_quote(line->name).text, reading->lines[pair[0]].offset, line->offset);
     }
     return DRAY_OK;
 }
