@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/stat.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -107,6 +109,8 @@ static int linux_facts(int fd, drayi_file_facts *out)
         .direct_memory_align = words.direct_memory_align,
         .direct_offset_align = words.direct_offset_align,
     };
+    if (S_ISBLK(words.mode)) // its size stands with the driver
+        return result_of(ioctl(fd, BLKGETSIZE64, &out->bytes));
     return 0;
 }
 
