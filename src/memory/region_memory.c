@@ -4,6 +4,7 @@
 /// behind an aligned address, the mapping simply begins that much earlier.
 #include "base/checked.h"
 #include "memory/lock.h"
+#include "memory/room.h"
 #include "memory/region.h"
 
 #include <errno.h>
@@ -94,6 +95,8 @@ static dray_status memory_build(dray_region *region, const dray_region_options *
     if (huge && options->bytes >= 2 * huge && options->huge_pages != huge_never)
         alignment = drayi_max(alignment,
                               huge); // a huge page needs an aligned address; the phase stays right
+    if (options->storage == DRAY_STORAGE_PINNED || !options->on_demand)
+        DRAY_TRY(drayi_room_check(region->env, options->bytes, "create region", error));
     DRAY_TRY(memory_map(region, options, alignment, error));
     region->native.writable = 1;
     return memory_settle(region, options, error);

@@ -4,6 +4,7 @@
 #include "weights/byte_sink.h"
 
 #include "base/checked.h"
+#include "memory/room.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -27,19 +28,6 @@ uint64_t drayi_sink_cap(drayi_env *env, uint64_t wanted_max)
     drayi_memory_facts facts;
     bool known = env->os->memory_facts(&facts) == 0;
     return known ? drayi_min(default_cap, facts.available_bytes) : default_cap;
-}
-
-static dray_status enough_memory(const drayi_sink *sink, dray_error *error)
-{
-    drayi_memory_facts facts;
-    if (sink->limit <= step_bytes || sink->env->os->memory_facts(&facts) < 0 ||
-        sink->limit <= facts.available_bytes)
-        return DRAY_OK;
-    return dray_fail(error, DRAY_E_NOMEM,
-                     "%s: %" PRIu64 " bytes of memory wanted, %" PRIu64
-                     " available%s; a mapping needs none",
-                     sink->name, sink->limit, facts.available_bytes,
-                     facts.limited_by_cgroup ? " below the cgroup's limit" : "");
 }
 
 static dray_status memfd_open(drayi_sink *sink, dray_error *error)
@@ -96,7 +84,7 @@ dray_status drayi_sink_open(drayi_sink *sink, drayi_env *env, const char *name,
     if (sink->limit == 0)
         return DRAY_OK;
     if (options->limit_is_size)
-        DRAY_TRY(enough_memory(sink, error));
+        DRAY_TRY(drayi_room_check(env, sink->limit, name, error));
     if (options->sealed)
         DRAY_TRY(memfd_open(sink, error));
     DRAY_TRY(address_reserve(sink, options, error));

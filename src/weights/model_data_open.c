@@ -133,11 +133,11 @@ static dray_status range_plan(const dray_model_data *data, const dray_model_data
                               drayi_data_plan *plan, dray_error *error)
 {
     const drayi_file_facts *facts = &data->facts;
-    bool regular = S_ISREG(facts->mode);
-    plan->stream = !regular || facts->bytes == 0 || is_pseudo(data->env->os, data->fd);
+    bool sized = S_ISREG(facts->mode) || S_ISBLK(facts->mode);
+    plan->stream = !sized || facts->bytes == 0 || is_pseudo(data->env->os, data->fd);
     plan->offset = options->offset;
     plan->bytes = options->bytes > 0 ? options->bytes : UINT64_MAX;
-    if (!regular && !S_ISBLK(facts->mode) && plan->offset > 0)
+    if (!sized && plan->offset > 0)
         return dray_fail(error, DRAY_E_INVALID, "open %s: offset %" PRIu64 " in a pipe or device",
                          data->name, plan->offset);
     if (plan->stream)
