@@ -79,6 +79,13 @@ static void retire(dray_backend *backend, int code)
         backend->engine->start(backend, slot);
 }
 
+/// The ring did not take something: a passing state, or the end of it.
+static void refused(dray_backend *backend, int code)
+{
+    if (!is_transient(code) || ++backend->ring.submit_failures > FAILURES_MAX)
+        retire(backend, code);
+}
+
 /// Gives queued entries to the kernel, as many as it takes; the others stay for the next time.
 static void submit(dray_backend *backend)
 {
@@ -87,8 +94,7 @@ static void submit(dray_backend *backend)
         return;
     int taken = backend->os->uring_submit(state->ring);
     if (taken <= 0) {
-        if ((taken < 0 && !is_transient(taken)) || ++state->submit_failures > FAILURES_MAX)
-            retire(backend, taken < 0 ? taken : -EAGAIN);
+        refused(backend, taken < 0 ? taken : -EAGAIN);
         return;
     }
     state->submit_failures = 0;
@@ -115,15 +121,13 @@ static void ring_flush(dray_backend *backend)
     drayi_posix_ring_state *state = &backend->ring;
     while (state->waiting.first && state->queue_count < DRAYI_POSIX_QUEUE) {
         int code = queue_request(backend, state->waiting.first);
-        if (code < 0 && !is_transient(code)) {
-            retire(backend, code);
-            return;
-        }
-        if (code < 0)
+        if (code < 0) {
+            refused(backend, code);
             break;
+        }
         queue_push(state, index_of(backend, drayi_posix_list_pop(&state->waiting)));
     }
-    submit(backend);
+    submit(backend); // of a retired ring nothing is queued
 }
 
 // --- from the kernel -----------------------------------------------------------------------------
