@@ -165,6 +165,11 @@ void json_f64(json_out *json, const char *key, double value)
     fprintf(json->stream, "%s%s", digits, strpbrk(digits, ".e") ? "" : ".0");
 }
 
+void json_rounded(json_out *json, const char *key, double value)
+{
+    json_f64(json, key, round(value * 1e6) / 1e6);
+}
+
 void json_bool(json_out *json, const char *key, bool value)
 {
     before(json, key);

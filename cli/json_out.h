@@ -48,6 +48,8 @@ void json_u64(json_out *json, const char *key, uint64_t value);
 void json_u64_or_null(json_out *json, const char *key, uint64_t value, uint64_t unknown);
 void json_i64(json_out *json, const char *key, int64_t value);
 void json_f64(json_out *json, const char *key, double value);
+/// To six decimals: for what was measured, where more digits are noise.
+void json_rounded(json_out *json, const char *key, double value);
 void json_bool(json_out *json, const char *key, bool value);
 void json_null(json_out *json, const char *key);
 /// Valid JSON that stands in the file.

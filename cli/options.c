@@ -238,7 +238,8 @@ static double unit_bytes(const char *unit)
 
 bool option_bytes(const char *text, void *field, option_problem *problem)
 {
-    size_t digits = strspn(text, "0123456789."); // strtod alone would take "0x10", "inf" and "1e9" as well
+    size_t digits =
+        strspn(text, "0123456789."); // strtod alone would take "0x10", "inf" and "1e9" as well
     char *end;
     double value = strtod(text, &end);
     double unit = end == text + digits ? unit_bytes(end) : 0;

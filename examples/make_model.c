@@ -321,7 +321,7 @@ static void out_vocabulary(FILE *file, uint64_t count)
     }
     out_array(file, "tokenizer.ggml.scores", KV_F32, count);
     for (uint64_t i = 0; i < count; i++)
-        out_f32(file, -(float)i);
+        out_f32(file, 0.0f - (float)i);
     out_array(file, "tokenizer.ggml.token_type", KV_I32, count);
     for (uint64_t i = 0; i < count; i++)
         out_u32(file, i == 0 ? 2 : i < 3 ? 3 : 1);

@@ -1,0 +1,70 @@
+# Wrong usage ends with 2, says what is wrong and never touches a file.
+. "$DRAY_TESTS_DIR/cli/common.sh"
+
+exits 2
+silent
+says "usage: dray VERB"
+exits 0 --help
+prints "inspect"
+exits 0 --version
+prints "dray 0.1.0"
+
+for verb in inspect load info; do
+    exits 0 "$verb" --help
+    prints "usage: dray $verb"
+    exits 2 "$verb" --no-such-option
+    says "there is no option --no-such-option"
+    says "see dray $verb --help"
+    silent
+done
+
+exits 2 inpsect m.gguf
+says 'there is no verb "inpsect"; did you mean dray inspect?'
+exits 2 info extra
+says '"extra" is not wanted here'
+exits 2 inspect
+says "FILE is missing"
+exits 2 inspect a b
+says "one FILE at a time"
+exits 2 inspect a --jsno
+says "did you mean --json?"
+exits 2 inspect a -j
+says "there is no option -j"
+exits 2 load a
+says "--to KIND is missing"
+exits 2 load a --to
+says "--to needs a value"
+exits 2 load a --to nowhere
+says "wanted system, pinned, disk:PATH or null"
+exits 2 load a --to disk:
+exits 2 load a --to system --to pinned
+says "--to is given twice"
+exits 2 load a --to system --digest md5
+says "wanted sha256 or xxh3"
+exits 2 load a --to system --method fast
+exits 2 load a --to system --layers 5-3
+says "the last layer comes before the first"
+exits 2 load a --to system --layers x
+exits 2 load a --to system --mem-limit lots
+exits 2 load a --to system --threads many
+
+# Options that contradict each other.
+exits 2 load a --to pinned --method mapped
+says "--method mapped copies nothing"
+exits 2 load a --to system --method mapped --release
+exits 2 load a --to null --digest sha256
+says "--to null keeps none"
+
+# With --json, the answer is a document even then.
+exits 2 load a --json
+refuses_in_json invalid
+exits 2 load a --to null --digest sha256 --json
+refuses_in_json invalid
+exits 2 nonsense --json
+refuses_in_json invalid
+
+# A result that cannot be written is a failure.
+code=0
+"$DRAY" info >/dev/full 2>err || code=$?
+[ "$code" -eq 1 ] || fail "info > /dev/full: exit code $code, wanted 1"
+grep -q "cannot write to standard output" err || fail "info > /dev/full says nothing"
