@@ -1,0 +1,17 @@
+# The examples run, and do what they say.
+. "$DRAY_TESTS_DIR/cli/common.sh"
+
+"$EXAMPLES/make_model" . 2 || fail "make_model"
+"$EXAMPLES/load_weights" demo.gguf >out 2>err || fail "load_weights"
+grep -q "blk.0.attn_norm.weight .*F32 .*256  begins with" out || fail "load_weights prints no tensor"
+"$EXAMPLES/load_weights" demo-safetensors >out 2>err || fail "load_weights of shards"
+"$EXAMPLES/load_weights" no-such-file >out 2>err && fail "load_weights of nothing"
+grep -q "no-such-file" err || fail "load_weights does not say what is missing"
+
+"$EXAMPLES/copy_engine" demo.gguf >out 2>err || fail "copy_engine"
+second=$(od -An -tx1 -j 8 -N 1 demo.gguf | tr -d ' ') # cell (0, 1) of the file
+grep -q "the second column begins with $second" out || fail "copy_engine transposed wrongly"
+
+"$EXAMPLES/map_model" demo.gguf >out 2>err || fail "map_model"
+sum=$(python3 -c "print(sum(open('demo.gguf', 'rb').read()))")
+grep -q "sum of all bytes: *$sum$" out || fail "map_model: wrong sum"
