@@ -12,7 +12,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 20
-DEMO_MB ?= 512
+DEMO_MB ?= 1024
 MODEL ?=
 export DRAY_TEST_DATA
 
