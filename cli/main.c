@@ -11,7 +11,9 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_inspect, &command_load, &command_info,
+    &command_inspect,
+    &command_load,
+    &command_info,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
