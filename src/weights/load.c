@@ -42,6 +42,15 @@ void drayi_load_tensor_done(drayi_load *load, uint64_t position)
         events->tensor_done(events->self, load->tensors[position]);
 }
 
+drayi_hash drayi_load_expected(const drayi_load *load, uint64_t unit_index)
+{
+    const drayi_unit *unit = &load->units[unit_index];
+    const dray_tensor *tensor = &load->weights->index.tensors[load->tensors[unit->tensor]];
+    const drayi_manifest_tensor *known = drayi_manifest_find(load->manifest, tensor->name);
+    return drayi_manifest_chunk(load->manifest, known,
+                                unit->chunk); // all tensors were compared before
+}
+
 dray_status drayi_load_mismatch(const drayi_load *load, uint64_t unit_index, dray_error *error)
 {
     const drayi_unit *unit = &load->units[unit_index];
@@ -101,8 +110,7 @@ static dray_status options_check(dray_load_options *options, dray_error *error)
 
 // --- the order of things -------------------------------------------------------------------------
 
-/// Pages, or what the strictest file wants for direct I/O.
-static uint64_t alignment_of(const drayi_load *load)
+uint64_t drayi_load_alignment(const drayi_load *load)
 {
     uint64_t alignment = load->env->os->page_bytes();
     for (uint64_t i = 0; i < load->weights->file_count; i++) {
@@ -152,7 +160,7 @@ static void explain_survey(const drayi_load *load)
 
 static dray_status load_place(drayi_load *load, dray_error *error)
 {
-    load->alignment = alignment_of(load);
+    load->alignment = drayi_load_alignment(load);
     drayi_place_options options = {.alignment = load->alignment,
                                    .gap_most = load->alignment,
                                    .piece_bytes = drayi_max(piece_bytes, load->alignment)};

@@ -87,6 +87,10 @@ dray_status drayi_load_copy(drayi_load *load, dray_error *error);
 // load_view.c
 dray_status drayi_load_views(drayi_load *load, dray_error *error);
 
+/// What direct I/O wants of every file of the model; at least a page.
+uint64_t drayi_load_alignment(const drayi_load *load);
+/// With a manifest: the hash that this unit should have.
+drayi_hash drayi_load_expected(const drayi_load *load, uint64_t unit_index);
 /// The bytes of this unit are not those of the manifest.
 dray_status drayi_load_mismatch(const drayi_load *load, uint64_t unit_index, dray_error *error);
 void drayi_load_explain(const drayi_load *load, const char *format, ...) DRAY_PRINTF(2, 3);

@@ -9,7 +9,9 @@
 #include "weights/load_track.h"
 #include "weights/loaded.h"
 #include "weights/prefault.h"
+#include "weights/scan.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -231,6 +233,87 @@ static dray_status transfer_make(copy_work *work, dray_error *error)
     return drayi_track_init(&work->track, load, dray_region_pointer(work->destination), error);
 }
 
+// --- a destination on disk ------------------------------------------------------------------------
+
+typedef struct read_back {
+    copy_work *work;
+    drayi_hash *found;   // per unit
+    drayi_range *ranges; // per unit, in the destination
+} read_back;
+
+static void read_back_look(void *self, uint64_t unit, const uint8_t *bytes)
+{
+    read_back *back = self;
+    back->found[unit] = drayi_hash_of(bytes, back->ranges[unit].bytes);
+}
+
+static dray_status read_back_take(void *self, uint64_t unit, const uint8_t *bytes, dray_error *error)
+{
+    (void)bytes;
+    read_back *back = self;
+    const drayi_load *load = back->work->load;
+    if (back->ranges[unit].bytes == 0)
+        return DRAY_OK;
+    if (!drayi_hash_equal(back->found[unit], drayi_load_expected(load, unit)))
+        return drayi_load_mismatch(load, unit, error);
+    drayi_track_unit_checked(&back->work->track, (uint32_t)unit);
+    return DRAY_OK;
+}
+
+static dray_status read_back_run(read_back *back, dray_error *error)
+{
+    const copy_work *work = back->work;
+    const drayi_load *load = work->load;
+    for (uint64_t i = 0; i < load->unit_count; i++)
+        back->ranges[i] =
+            (drayi_range){.offset = target_base(load) + load->placement.placed[i].target_offset,
+                          .bytes = load->units[i].bytes};
+    drayi_scan scan = {
+        .context = load->weights->context,
+        .env = load->env,
+        .agent = work->agent,
+        .regions = &work->destination,
+        .ranges = back->ranges,
+        .range_count = load->unit_count,
+        .alignment = load->alignment,
+        .direct = load->choice.direct == DRAY_DIRECT_NEVER ? DRAY_DIRECT_NEVER : DRAY_DIRECT_AUTO,
+        .self = back,
+        .look = read_back_look,
+        .take = read_back_take,
+    };
+    return drayi_scan_run(&scan, error);
+}
+
+/// What a file holds is known only when it was read back.
+static dray_status disk_verify(copy_work *work, dray_error *error)
+{
+    drayi_load *load = work->load;
+    read_back back = {.work = work};
+    back.found = drayi_alloc_array(load->env, load->unit_count, sizeof(*back.found), error);
+    back.ranges = drayi_alloc_array(load->env, load->unit_count, sizeof(*back.ranges), error);
+    dray_status status = back.found && back.ranges ? read_back_run(&back, error) : DRAY_E_NOMEM;
+    drayi_free(load->env, back.found, (size_t)load->unit_count * sizeof(*back.found));
+    drayi_free(load->env, back.ranges, (size_t)load->unit_count * sizeof(*back.ranges));
+    return status == DRAY_OK
+               ? DRAY_OK
+               : dray_fail_within(error, status, "read back %s", load->options.disk_path);
+}
+
+/// A file is done when it is on the disk, not when the kernel means to bring it there.
+static dray_status disk_finish(copy_work *work, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    dray_region_native native;
+    dray_region_get_native(work->destination, &native);
+    int code;
+    do
+        code = load->env->os->sync(native.fd);
+    while (code == -EINTR);
+    if (code < 0)
+        return dray_fail_os(error, -code, "fdatasync", "write %s", load->options.disk_path);
+    return load->manifest ? disk_verify(work, error) : DRAY_OK;
+}
+
 static void report_fill(copy_work *work)
 {
     const drayi_load *load = work->load;
@@ -294,6 +377,8 @@ static dray_status work_run(copy_work *work, dray_error *error)
         return run_failed(work, status, error);
     drayi_prefault_stop(&work->prefault);
     DRAY_TRY(drayi_weights_check(work->load->weights, error));
+    if (work->load->options.storage == DRAY_STORAGE_DISK)
+        DRAY_TRY(disk_finish(work, error));
     return loaded_fill(work, error);
 }
 

@@ -20,15 +20,11 @@ static void check_run(drayi_job *job)
 static void check_prepare(drayi_track *track, uint32_t unit, const uint8_t *base)
 {
     const drayi_load *load = track->load;
-    const drayi_unit *which = &load->units[unit];
-    const dray_tensor *tensor = &load->weights->index.tensors[load->tensors[which->tensor]];
-    const drayi_manifest_tensor *known = drayi_manifest_find(load->manifest, tensor->name);
     track->checks[unit] = (drayi_check){
         .job = {.run = check_run},
         .track = track,
         .bytes = base + load->placement.placed[unit].target_offset,
-        .expected = drayi_manifest_chunk(load->manifest, known,
-                                         which->chunk), // the manifest was compared before
+        .expected = drayi_load_expected(load, unit),
         .unit = unit,
     };
 }
@@ -45,12 +41,19 @@ static void unit_complete(drayi_track *track, uint32_t unit)
 
 static void unit_arrived(drayi_track *track, uint32_t unit)
 {
-    if (!track->checks || track->load->units[unit].bytes == 0) {
+    bool empty = track->load->units[unit].bytes == 0;
+    if (empty || (!track->checks && !track->checked_elsewhere)) {
         unit_complete(track, unit);
-        return;
+    } else if (track->checks) {
+        drayi_latch_add(&track->latch, 1);
+        drayi_pool_run(track->load->env->pool, &track->checks[unit].job);
     }
-    drayi_latch_add(&track->latch, 1);
-    drayi_pool_run(track->load->env->pool, &track->checks[unit].job);
+}
+
+void drayi_track_unit_checked(drayi_track *track, uint32_t unit)
+{
+    track->verified++;
+    unit_complete(track, unit);
 }
 
 static dray_status arrays_build(drayi_track *track, const uint8_t *base, dray_error *error)
@@ -60,6 +63,7 @@ static dray_status arrays_build(drayi_track *track, const uint8_t *base, dray_er
     track->tensor_left = drayi_alloc_array(load->env, load->tensor_count, sizeof(uint32_t), error);
     if (!track->unit_left || !track->tensor_left)
         return DRAY_E_NOMEM;
+    track->checked_elsewhere = load->manifest && !base;
     if (load->manifest && base) {
         track->checks =
             drayi_alloc_array(load->env, load->unit_count, sizeof(*track->checks), error);
@@ -108,12 +112,10 @@ dray_status drayi_track_drain(drayi_track *track, dray_error *error)
     track->ended = NULL;
     pthread_mutex_unlock(&track->lock);
     for (drayi_check *check = ended; check; check = check->next) {
-        if (check->matches) {
-            track->verified++;
-            unit_complete(track, check->unit);
-        } else if (!track->bad || check->unit < track->bad->unit) {
+        if (check->matches)
+            drayi_track_unit_checked(track, check->unit);
+        else if (!track->bad || check->unit < track->bad->unit)
             track->bad = check;
-        }
     }
     return track->bad ? drayi_load_mismatch(track->load, track->bad->unit, error) : DRAY_OK;
 }

@@ -26,20 +26,23 @@ struct drayi_track {
     drayi_load *load;
     uint32_t *unit_left;   // pieces to come, per unit
     uint32_t *tensor_left; // units to come, per wanted tensor
-    drayi_check *checks;   // per unit; NULL: nothing is hashed
-    drayi_latch latch;     // checks in flight
+    drayi_check *checks;   // per unit; NULL: nothing is hashed here
+    bool checked_elsewhere;
+    drayi_latch latch; // checks in flight
     pthread_mutex_t lock;
     drayi_check *ended;     // guarded by lock
     uint64_t verified;      // units that matched
     const drayi_check *bad; // the first that did not
 };
 
-/// `base`: first byte of the destination, for hashing; NULL: nothing is hashed here. Empty tensors are
-/// complete at once.
+/// `base`: first byte of the destination, for hashing. NULL: units that a manifest knows are complete
+/// only when drayi_track_unit_checked() says so. Empty units are complete at once.
 dray_status drayi_track_init(drayi_track *track, drayi_load *load, const uint8_t *base,
                              dray_error *error);
 /// All bytes of this piece are there.
 void drayi_track_piece_done(drayi_track *track, uint64_t piece);
+/// A unit that was hashed elsewhere matches.
+void drayi_track_unit_checked(drayi_track *track, uint32_t unit);
 /// Takes in the hashes that ended meanwhile. DRAY_E_CORRUPT names the first that does not match.
 dray_status drayi_track_drain(drayi_track *track, dray_error *error);
 /// Waits for every hash in flight, then drains.

@@ -95,13 +95,11 @@ static dray_status unit_verify(const drayi_load *load, uint64_t unit_index, dray
     const drayi_range *range = &load->ranges[unit_index];
     const drayi_loaded_tensor *entry = &load->loaded->tensors[unit->tensor];
     const dray_tensor *tensor = &load->weights->index.tensors[entry->index];
-    const drayi_manifest_tensor *known = drayi_manifest_find(load->manifest, tensor->name);
     drayi_hash_state hash;
     drayi_hash_start(&hash);
     DRAY_TRY(drayi_loaded_read(load->loaded, entry, range->offset - tensor->offset, unit->bytes,
                                chunk_take, &hash, error));
-    if (drayi_hash_equal(drayi_hash_end(&hash),
-                         drayi_manifest_chunk(load->manifest, known, unit->chunk)))
+    if (drayi_hash_equal(drayi_hash_end(&hash), drayi_load_expected(load, unit_index)))
         return DRAY_OK;
     return drayi_load_mismatch(load, unit_index, error);
 }

@@ -43,8 +43,8 @@ dray_status drayi_manifest_load(drayi_manifest *manifest, const char *path, dray
 {
     drayi_env *env = manifest->arena.env;
     int fd;
-    char *text;
-    uint64_t bytes;
+    char *text = NULL;
+    uint64_t bytes = 0;
     DRAY_TRY(drayi_open_file(env->os, path, O_RDONLY | O_NONBLOCK, 0, &fd, error));
     dray_status status = text_read(env, fd, path, &text, &bytes, error);
     drayi_close_file(env->os, fd);

@@ -114,7 +114,7 @@ dray_status drayi_weights_add_file(dray_weights *weights, const char *path, dray
     const drayi_os *os = weights->env->os;
     int fd;
     drayi_file_facts facts;
-    drayi_model_file *file;
+    drayi_model_file *file = NULL;
     DRAY_TRY(descriptor_open(os, path, &fd, &facts, error));
     dray_status status =
         S_ISREG(facts.mode) ? file_entry(weights, path, &file, error)
@@ -328,7 +328,7 @@ static dray_status read_model(dray_weights *weights, dray_error *error)
     const char *path = weights->files[0].info.path; // in the arena: stays when the files change
     dray_status status;
     if (weights->options.format) {
-        const dray_format_ops *format;
+        const dray_format_ops *format = NULL;
         status = format_named(weights, weights->options.format, &format, error);
         if (status == DRAY_OK)
             status = read_as(weights, format, error);
