@@ -16,23 +16,12 @@ enum {
     least_key_bytes = 8 + 1 + 4 + 1,        // length, one byte, type, a bool
     least_tensor_bytes = 8 + 1 + 4 + 4 + 8, // length, one byte, rank 0, type, offset
     warnings_most = 64,
-    step_bytes = 64 * 1024, // the head grows by at least this
 };
 
 static uint32_t gguf_probe(const uint8_t *head, uint64_t head_bytes, uint64_t file_bytes)
 {
     (void)file_bytes;
     return head_bytes >= 4 && memcmp(head, "GGUF", 4) == 0 ? 100 : 0;
-}
-
-/// The reader's `need`: doubles the head instead of creeping forward.
-static dray_status need_more(void *self, uint64_t upto, uint64_t *out_available, dray_error *error)
-{
-    dray_format_input *input = self;
-    uint64_t wanted = drayi_max(upto, drayi_max(input->head_bytes * 2, step_bytes));
-    DRAY_TRY(input->need(input, drayi_min(wanted, input->file_bytes), error));
-    *out_available = input->head_bytes;
-    return DRAY_OK;
 }
 
 dray_status drayi_gguf_warn(gguf_file *file, const char *rule, uint64_t offset, dray_error *error,
@@ -106,14 +95,11 @@ static dray_status header_read(gguf_file *file, dray_error *error)
 
 static dray_status gguf_read(dray_format_input *input, dray_format_sink *sink, dray_error *error)
 {
+    drayi_head_source head = {.input = input, .limit = input->file_bytes};
     gguf_file file = {
         .input = input,
         .sink = sink,
-        .reader = {.bytes = input->head,
-                   .available = input->head_bytes,
-                   .limit = input->file_bytes,
-                   .need = need_more,
-                   .self = input},
+        .reader = drayi_head_reader(&head),
         .lenient = (input->flags & DRAY_FORMAT_LENIENT) != 0,
         .bounds_only = (input->flags & DRAY_FORMAT_BOUNDS_ONLY) != 0,
         .alignment = 32,

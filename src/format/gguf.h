@@ -1,17 +1,16 @@
 /// What the parts of the GGUF reader share: one file that is being read, front to back.
 ///
 /// Source of the format: docs/gguf.md of ggml, and what ggml's own reader of 2026-08 refuses; where
-/// that reader is careless (docs/design/formats.md lists the places) we are strict.
+/// that reader is careless (products that wrap, bools of 2, names with NUL) we are strict.
 #ifndef DRAY_FORMAT_GGUF_H
 #define DRAY_FORMAT_GGUF_H
 
-#include "base/reader.h"
-#include "dray/spi/format.h"
+#include "format/head_reader.h"
 
 typedef struct gguf_file {
     dray_format_input *input;
     dray_format_sink *sink;
-    drayi_reader reader; // over the head; asks input->need for more, in big steps
+    drayi_reader reader; // over the head
     bool lenient, bounds_only;
     uint64_t tensor_count, metadata_count;
     uint32_t warning_count;

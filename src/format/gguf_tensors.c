@@ -7,7 +7,7 @@
 /// ggml's: tensors stand in the order of their descriptions, each padded to the alignment, no holes.
 #include "base/env.h"
 #include "base/quote.h"
-#include "base/sort.h"
+#include "format/byte_ranges.h"
 #include "format/gguf.h"
 #include "format/gguf_types.h"
 
@@ -177,42 +177,15 @@ static dray_status layout_read(gguf_file *file, data_layout *layout, dray_error 
 
 // --- --lenient: any order without overlap ---------------------------------------------------------
 
-typedef struct tensor_span {
-    uint64_t begin, end;
-} tensor_span;
-
-static int span_compare(const void *left, const void *right, const void *self)
-{
-    const tensor_span *a = left, *b = right;
-    (void)self;
-    if (a->begin != b->begin)
-        return a->begin < b->begin ? -1 : 1;
-    return (a->end > b->end) - (a->end < b->end);
-}
-
-static dray_status spans_check(const tensor_span *sorted, uint64_t count, dray_error *error)
-{
-    uint64_t end = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        if (sorted[i].begin < end && sorted[i].begin < sorted[i].end)
-            return dray_fail_rule(error, DRAY_E_FORMAT, "gguf.tensor.overlap", DRAY_UNKNOWN,
-                                  "the tensor at %" PRIu64
-                                  " of the data begins before another one ends at %" PRIu64,
-                                  sorted[i].begin, end);
-        end = drayi_max(end, sorted[i].end);
-    }
-    return DRAY_OK;
-}
-
-/// Reads the descriptions once more, for their spans alone.
-static dray_status spans_read(gguf_file *file, uint64_t infos_at, tensor_span *out,
-                              dray_error *error)
+/// Reads the descriptions once more, for the ranges alone.
+static dray_status ranges_read(gguf_file *file, uint64_t infos_at, drayi_byte_range *out,
+                               dray_error *error)
 {
     file->reader.position = infos_at;
     for (uint64_t i = 0; i < file->tensor_count; i++) {
         tensor_info info;
         DRAY_TRY(info_read(file, &info, error));
-        out[i] = (tensor_span){.begin = info.offset, .end = info.offset + info.bytes};
+        out[i] = (drayi_byte_range){.begin = info.offset, .end = info.offset + info.bytes};
     }
     return DRAY_OK;
 }
@@ -220,15 +193,17 @@ static dray_status spans_read(gguf_file *file, uint64_t infos_at, tensor_span *o
 static dray_status overlap_check(gguf_file *file, uint64_t infos_at, dray_error *error)
 {
     uint64_t count = file->tensor_count; // at most a 25th of the file's bytes
-    tensor_span *spans = drayi_alloc_array(file->input->env, 2 * count, sizeof(*spans), error);
-    if (!spans)
+    drayi_byte_range overlap,
+        *ranges = drayi_alloc_array(file->input->env, 2 * count, sizeof(*ranges), error);
+    if (!ranges)
         return DRAY_E_NOMEM;
-    dray_status status = spans_read(file, infos_at, spans, error);
-    if (status == DRAY_OK) {
-        drayi_sort(spans, spans + count, count, sizeof(*spans), span_compare, NULL);
-        status = spans_check(spans, count, error);
-    }
-    drayi_free(file->input->env, spans, 2 * count * sizeof(*spans));
+    dray_status status = ranges_read(file, infos_at, ranges, error);
+    if (status == DRAY_OK && drayi_ranges_overlap(ranges, ranges + count, count, &overlap))
+        status = dray_fail_rule(error, DRAY_E_FORMAT, "gguf.tensor.overlap", infos_at,
+                                "the tensor at %" PRIu64
+                                " of the data begins before another one ends at %" PRIu64,
+                                overlap.begin, overlap.end);
+    drayi_free(file->input->env, ranges, 2 * count * sizeof(*ranges));
     if (status != DRAY_OK)
         return status;
     return drayi_gguf_warn(file, "gguf.tensor.offset", infos_at, error,
