@@ -97,6 +97,12 @@ DRAY_API void dray_plan_summarize(const dray_plan *plan, dray_plan_summary *out_
 DRAY_API void dray_plan_print(const dray_plan *plan, uint32_t detail,
                               void (*write)(void *self, const char *text, size_t bytes), void *self);
 
+/// Which backends carry the plan out, and how they work on this machine, as seen until now: "posix
+/// (io_uring, depth 64)"; several are joined by " + "; "nothing" for an empty plan. `agent` is the one
+/// it was made for. Always terminated; capacity > 0.
+DRAY_API void dray_plan_describe(const dray_agent *agent, const dray_plan *plan, char *out,
+                                 size_t capacity);
+
 // --- transfer ------------------------------------------------------------------------------------
 
 /// One plan made ready to run, as often as wanted. Threads: one at a time (that of its agent).
