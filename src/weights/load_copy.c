@@ -328,6 +328,7 @@ static void report_fill(copy_work *work)
                          : summary.direct_bytes == 0             ? "buffered"
                          : summary.direct_bytes == summary.bytes ? "direct"
                                                                  : "direct+buffered";
+    dray_plan_describe(work->agent, work->plan, loaded->backend, sizeof(loaded->backend));
     snprintf(loaded->method, sizeof(loaded->method), "%s", method);
 }
 
