@@ -1,4 +1,8 @@
 /// Reading is in doubling steps: small files cost one small read, large heads few of them.
+///
+/// Most of the time that a large head takes goes into faulting its memory in, page by page. So what lies
+/// behind the first step stands at the begin of a huge page (700 KB: 0.07 ms instead of 0.27 ms), and
+/// what a small file needs stands in ordinary pages in front of it.
 #include "weights/head.h"
 
 #include "base/checked.h"
@@ -15,29 +19,50 @@ enum {
     step_first = 64 << 10,
     step_largest = 64 << 20, // beyond it, steps grow no more: a head of 100 MB is the largest known
     populate_from = 256 << 10,   // one call that faults a run of pages in beats a fault for each
+    huge_from = 256 << 10,       // smaller files stay in ordinary pages
+    huge_most = 4 << 20,         // huge pages far larger than the head would waste memory
     reservation_least = 64 << 10 // below it a head is not worth having
 };
 
 static const uint64_t reservation_most = UINT64_C(4) << 30;
 
+/// Maps `wanted` bytes of address space. With `huge`: behind the first step begins a huge page.
+static int head_map(drayi_head *head, uint64_t wanted, uint64_t huge)
+{
+    const drayi_os *os = head->env->os;
+    int code = 0;
+    uint64_t mapped = wanted + 2 * huge;
+    uint8_t *at = os->map(NULL, (size_t)mapped, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &code);
+    if (!at)
+        return code;
+    head->mapping = at;
+    head->mapping_bytes = mapped;
+    head->huge_bytes = huge;
+    head->reserved = at;
+    head->reserved_bytes = wanted;
+    if (huge) {
+        uintptr_t aligned = ((uintptr_t)at + step_first + huge - 1) & ~(uintptr_t)(huge - 1);
+        head->reserved = at + (aligned - step_first - (uintptr_t)at);
+        os->advise((void *)aligned, (size_t)((uintptr_t)at + mapped - aligned), MADV_HUGEPAGE);
+    }
+    head->bytes = head->reserved;
+    return 0;
+}
+
 /// Address space only. Where even that is limited (RLIMIT_AS, strict overcommit) less is reserved.
 static dray_status head_reserve(drayi_head *head, dray_error *error)
 {
     const drayi_os *os = head->env->os;
-    uint64_t page = os->page_bytes();
+    uint64_t page = os->page_bytes(), huge = os->huge_page_bytes();
     uint64_t wanted = drayi_max(drayi_min(head->file_bytes, reservation_most), 1);
     if (!drayi_round_up(wanted, page, &wanted))
         return dray_fail(error, DRAY_E_NOMEM, "read the head of %s: its size overflows", head->path);
     for (;;) {
-        int code = 0;
-        void *at = os->map(NULL, (size_t)wanted, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &code);
-        if (at) {
-            head->reserved = at;
-            head->reserved_bytes = wanted;
-            head->bytes = at;
+        bool pays = wanted >= huge_from && huge > step_first && huge < wanted + huge_most;
+        int code = head_map(head, wanted, pays ? huge : 0);
+        if (code == 0)
             return DRAY_OK;
-        }
         if (wanted <= reservation_least)
             return dray_fail_os(error, -code, "mmap",
                                 "read the head of %s: %" PRIu64 " bytes of address space",
@@ -94,7 +119,8 @@ static dray_status head_read(drayi_head *head, uint64_t bytes, dray_error *error
     uint64_t page = os->page_bytes();
     uint64_t first = drayi_round_down(head->available + page - 1, page),
              end = head->available + bytes;
-    if (bytes >= populate_from) // only advice: what is not faulted in here is faulted in by the read
+    if (bytes >= populate_from &&
+        !head->huge_bytes) // only advice: what is not faulted in here is faulted in by the read
         os->advise(head->reserved + first, (size_t)(end - first), MADV_POPULATE_WRITE);
     head->read_bytes += bytes;
     if (head->data)
@@ -125,18 +151,24 @@ dray_status drayi_head_need(drayi_head *head, uint64_t upto, dray_error *error)
 
 void drayi_head_settle(drayi_head *head)
 {
-    if (!head->reserved)
+    if (!head->mapping)
         return;
-    uint64_t page = head->env->os->page_bytes(), kept;
-    if (!drayi_round_up(drayi_max(head->available, 1), page, &kept) || kept >= head->reserved_bytes)
+    uint64_t grain = head->huge_bytes ? head->huge_bytes : head->env->os->page_bytes(), kept;
+    uint64_t first = (uint64_t)(head->reserved - head->mapping); // a huge page is not cut in two
+    if (!drayi_round_up(first + drayi_max(head->available, 1), grain, &kept))
         return;
-    if (head->env->os->unmap(head->reserved + kept, (size_t)(head->reserved_bytes - kept)) == 0)
-        head->reserved_bytes = kept;
+    kept += head->huge_bytes; // the mapping itself need not begin at one
+    if (kept >= head->mapping_bytes)
+        return;
+    if (head->env->os->unmap(head->mapping + kept, (size_t)(head->mapping_bytes - kept)) != 0)
+        return;
+    head->mapping_bytes = kept;
+    head->reserved_bytes = drayi_min(head->reserved_bytes, kept - first);
 }
 
 void drayi_head_close(drayi_head *head)
 {
-    if (head->reserved)
-        head->env->os->unmap(head->reserved, (size_t)head->reserved_bytes);
+    if (head->mapping)
+        head->env->os->unmap(head->mapping, (size_t)head->mapping_bytes);
     *head = (drayi_head){.fd = -1};
 }

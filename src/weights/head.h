@@ -24,6 +24,9 @@ typedef struct drayi_head {
     // the reservation (none when the data is memory that cannot change: then `bytes` is borrowed)
     uint8_t *reserved;
     uint64_t reserved_bytes;
+    uint8_t *mapping; // holds the reservation, and more in front where huge pages want it
+    uint64_t mapping_bytes;
+    uint64_t huge_bytes; // size of a huge page, 0: ordinary pages only
 } drayi_head;
 
 /// Reserves; reads nothing yet. DRAY_E_NOMEM: not even 64 KiB of address space is left.
