@@ -1,9 +1,11 @@
 /// APR: what the original reader took for granted is checked here, one named case for each.
 #include "support/apr_writer.h"
+#include "support/corpus.h"
 #include "support/format_probe.h"
 #include "support/testing.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +143,9 @@ static void the_size_decides_what_a_dtype_byte_means(void **state)
         memcpy(tensor.shape, types[i].shape, sizeof(types[i].shape));
         gguf_writer file = {0};
         apr_write(&file, 0, "{}", &tensor, 1);
+        char name[40];
+        snprintf(name, sizeof(name), "type_%u_%zu", types[i].type, i);
+        corpus_write(name, file.bytes, file.length);
         format_probe probe = {0};
         dray_status status = read_file(&probe, &file);
         if (types[i].rule &&
@@ -220,6 +225,7 @@ static void every_header_field_is_checked(void **state)
         gguf_writer file = {0};
         put_model(&file);
         apr_patch(&file, given->offset, given->value, given->count);
+        corpus_write(given->name, file.bytes, file.length);
         for (uint64_t head_first = 0; head_first <= 1; head_first++) {
             format_probe probe = {.head_first = head_first, .head_exact = true};
             dray_status status = read_file(&probe, &file);

@@ -4,6 +4,7 @@
 /// NULL means accepted. It runs several times: with the whole file readable at once and with a head
 /// that creeps forward byte by byte; the outcome must be the same.
 #include "format/gguf_types.h"
+#include "support/corpus.h"
 #include "support/format_probe.h"
 #include "support/gguf_writer.h"
 #include "support/testing.h"
@@ -671,6 +672,7 @@ static void every_file_gets_its_verdict(void **state)
     for (size_t i = 0; i < case_count; i++) {
         gguf_writer file = {0};
         cases[i].build(&file, &cases[i]);
+        corpus_write(cases[i].name, file.bytes, file.length);
         for (uint32_t flags = 0; flags <= DRAY_FORMAT_LENIENT; flags++) {
             check_case(&cases[i], &file, flags, 0);
             check_case(&cases[i], &file, flags, 1);

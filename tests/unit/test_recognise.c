@@ -1,5 +1,6 @@
 /// The recogniser: what people pass by mistake gets its rule and a sentence that helps.
 #include "format/recognise.h"
+#include "support/corpus.h"
 #include "support/format_probe.h"
 #include "support/testing.h"
 
@@ -93,6 +94,7 @@ static void every_mistake_gets_its_rule_and_sentence(void **state)
         const mistake *given = &mistakes[i];
         uint8_t *exact = malloc(given->length ? given->length : 1); // sanitizers see a read too many
         memcpy(exact, given->bytes, given->length);
+        corpus_write(given->what, given->bytes, given->length);
         dray_error error = {0};
         assert_int_equal(drayi_recognise(exact, given->length, given->length, "file", &error),
                          DRAY_E_FORMAT);

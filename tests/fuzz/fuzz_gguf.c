@@ -1,0 +1,12 @@
+/// Any bytes as a GGUF file: see fuzz_format.h for what must hold.
+#include "support/fuzz_format.h"
+
+extern const dray_format_ops drayi_format_gguf;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_format(&drayi_format_gguf, data, size);
+    return 0;
+}
