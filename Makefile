@@ -91,7 +91,7 @@ fuzz: lint-deps ## fuzz every target for FUZZ_SECONDS (20), starting from its co
 
 .PHONY: bench
 bench: build ## measure: dray beside its baselines
-	bench/run.sh
+	bench/run.sh build/release/dray build/release/examples/make_model '$(MODEL)'
 
 .PHONY: demo
 demo: build ## a first look; DEMO_MB=<size of the made-up model>, MODEL=<your own file>

@@ -14,6 +14,7 @@ static const command *const commands[] = {
     &command_inspect,
     &command_load,
     &command_info,
+    &command_bench,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

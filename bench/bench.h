@@ -1,0 +1,69 @@
+/// Benchmarks: cases that do the same work, run in turn (A B C, A B C, ...), printed as JSON lines.
+///
+/// A benchmark never passes or fails: it says what it measured. Machines are shared and noisy, so every
+/// line carries median, smallest and largest, and the ratios are taken round by round between cases
+/// that ran one after the other.
+#ifndef DRAY_BENCH_BENCH_H
+#define DRAY_BENCH_BENCH_H
+
+#include "dray/dray.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { bench_rounds_max = 64 };
+
+/// One measured run.
+typedef struct bench_run {
+    double seconds;     // until the last byte is usable
+    double cpu_seconds; // of this process, user and system
+    double apart_seconds,
+        apart_cpu_seconds; // prepared before the clock ran (pre-faulting of the limit case)
+    uint64_t bytes;
+    uint64_t peak_extra_bytes; // resident above the destination at its highest; 0: not measured
+    char note[96];
+} bench_run;
+
+typedef struct bench_samples {
+    bench_run runs[bench_rounds_max];
+    uint32_t count;
+} bench_samples;
+
+typedef struct bench_spread {
+    double median, smallest, largest;
+} bench_spread;
+
+double bench_now(void);                                       // seconds, monotonic
+double bench_cpu(void);                                       // seconds of the process
+uint64_t bench_resident(void);                                // bytes now
+bench_spread bench_spread_of(double *values, uint32_t count); // sorts
+
+/// Page cache of a file: emptied (false: not possible here) or filled.
+bool bench_evict(const char *path);
+bool bench_fill(const char *path);
+/// Touches and frees that much memory. A virtual machine gives freed memory back to its host after a while, and
+/// the next first touch is many times slower: without this, every case would measure how long ago the
+/// one before it ran.
+void bench_settle_memory(uint64_t bytes);
+
+// baselines, each as a good engineer would write it; false with a sentence in run->note when impossible
+bool bench_read_fresh(const char *path, bool huge_pages, bench_run *run);
+bool bench_map_touch(const char *path, bench_run *run);
+bool bench_ring_direct(const char *path,
+                       bench_run *run); // the limit: O_DIRECT ring into pre-faulted memory
+
+/// Header files for the parse cases, made from a fixed state.
+bool bench_write_gguf(const char *path, uint32_t tensors, uint32_t tokens, uint32_t token_bytes);
+bool bench_write_safetensors(const char *path, uint32_t tensors);
+
+typedef struct bench_weights_options {
+    const char *model;   // file to load; NULL: only the parse cases
+    const char *scratch; // folder for the files the bench makes
+    uint32_t rounds;
+    bool cold, warm, headers;
+} bench_weights_options;
+dray_status bench_weights(dray_context *context, const bench_weights_options *options, FILE *out,
+                          dray_error *error);
+
+#endif
