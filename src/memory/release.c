@@ -4,7 +4,8 @@
 /// - posix_fadvise(DONTNEED) frees nothing that is still mapped, and nothing that is dirty. After the
 ///   mappings went and dirty pages were written back, it frees whole folios inside the range.
 /// - A range that begins or ends inside a large folio keeps up to 2 MiB on either side that way;
-///   MADV_PAGEOUT before it splits those folios (773 of 773 pages freed, instead of 512).
+///   MADV_PAGEOUT splits those folios (773 of 773 pages freed, instead of 512). It is asked for the two
+///   edges only, because it takes three times as long as the rest together.
 /// - All of these fail with EINVAL on locked memory, save MADV_DONTNEED_LOCKED (Linux 5.18).
 ///
 /// None of it is believed: the report is the difference of two measurements.
@@ -47,6 +48,17 @@ static dray_status mark_cold(const drayi_os *os, const drayi_extent *pages, dray
     return code == 0 ? DRAY_OK : advise_failed(pages, code, "mark cold", error);
 }
 
+/// Frees the part of a large folio that lies inside, at either end. A refusal shows in the measurement.
+static void edges_page_out(const drayi_os *os, const drayi_extent *pages)
+{
+    const uint64_t folio_bytes = 2 << 20;
+    uint64_t head = drayi_min(folio_bytes, pages->bytes),
+             tail = drayi_min(folio_bytes, pages->bytes - head);
+    os->advise(pages->at, (size_t)head, MADV_PAGEOUT);
+    if (tail > 0)
+        os->advise(pages->at + pages->bytes - tail, (size_t)tail, MADV_PAGEOUT);
+}
+
 static dray_status cache_free(const drayi_os *os, const drayi_extent *pages, dray_error *error)
 {
     int code =
@@ -55,7 +67,7 @@ static dray_status cache_free(const drayi_os *os, const drayi_extent *pages, dra
         return dray_fail_os(error, -code, "sync_file_range",
                             "release %s: write back %" PRIu64 " bytes at %" PRIu64, pages->name,
                             pages->bytes, pages->file_offset);
-    os->advise(pages->at, (size_t)pages->bytes, MADV_PAGEOUT); // a refusal shows in the measurement
+    edges_page_out(os, pages);
     DRAY_TRY(mappings_drop(os, pages, error));
     code = os->advise_file(pages->fd, pages->file_offset, pages->bytes, POSIX_FADV_DONTNEED);
     if (code < 0)
