@@ -100,8 +100,8 @@ typedef struct dray_span {
 /// How much of a range is where. UNKNOWN (DRAY_UNKNOWN) when the kernel does not tell.
 typedef struct dray_residency {
     uint64_t bytes;        ///< the range that was looked at, rounded outwards to pages
-    uint64_t mapped_bytes; ///< in this process's page tables (mincore cannot tell this for files: UNKNOWN)
-    uint64_t cached_bytes; ///< in the page cache (files), or resident (anonymous memory)
+    uint64_t mapped_bytes; ///< in this process's page tables (/proc/self/pagemap)
+    uint64_t cached_bytes; ///< in the page cache (files; UNKNOWN to strangers of the file), or resident (memory)
     uint64_t locked_bytes; ///< locked by dray
 } dray_residency;
 

@@ -36,11 +36,13 @@ typedef struct dray_model_data dray_model_data;
 
 typedef struct dray_model_data_options {
     size_t struct_bytes;
-    dray_backing backing;       ///< AUTO, MAPPED, HEAP, SEALED or DIRECT
-    uint32_t keep_compressed;   ///< 1: do not decode zstd, lz4 and gzip files
-    uint64_t offset;            ///< of the first byte, for open_fd
-    uint64_t bytes;             ///< how many; 0: to the end
-    uint64_t decoded_bytes_max; ///< output cap of compressed files; 0: 64 GiB and what memory allows
+    dray_backing backing;     ///< AUTO, MAPPED, HEAP, SEALED or DIRECT
+    uint32_t keep_compressed; ///< 1: do not decode zstd, lz4 and gzip files
+    uint64_t offset;          ///< of the first byte, for open_fd
+    uint64_t bytes;           ///< how many; 0: to the end
+    /// Output cap of compressed files and pipes. 0: 64 GiB, three quarters of the available memory, and
+    /// (compressed) 1 GiB + 256 times the bytes read: a bomb ends early
+    uint64_t decoded_bytes_max;
 } dray_model_data_options;
 
 /// Errors name operation and path. Empty files work (no bytes), as do pipes and /proc files (HEAP).
@@ -69,7 +71,7 @@ DRAY_API dray_backing dray_model_data_backing(const dray_model_data *data);
 DRAY_API const char *dray_model_data_path(const dray_model_data *data); ///< or NULL
 DRAY_API const char *dray_model_data_note(
     const dray_model_data *data); ///< a fall-back that was taken, or NULL
-/// The bytes as a region of kind SYSTEM; borrowed, lives as long as `data`.
+/// The bytes as a region of kind SYSTEM, not writable; borrowed, lives as long as `data`.
 DRAY_API dray_region *dray_model_data_region(dray_model_data *data);
 /// DRAY_E_CORRUPT: the file's size, inode or modification time is not what it was at open.
 DRAY_API dray_status dray_model_data_check(const dray_model_data *data, dray_error *error);
@@ -126,16 +128,20 @@ DRAY_API dray_status dray_model_data_release(dray_model_data *data, uint64_t off
 
 /// Installs (counted, process-wide) the SIGBUS handler that guarded reads need; the previous handler is
 /// called for faults that are not ours. Opt-in: the library never does this by itself. Threads: any.
+/// DRAY_E_BUSY: somebody installed a handler over ours.
 DRAY_API dray_status dray_fault_guard_install(dray_error *error);
 DRAY_API void dray_fault_guard_remove(void);
 
 /// Runs `body(self)` in this thread; a SIGBUS on [bytes, bytes + length) of `data` inside it ends the body
 /// (by longjmp: it must own nothing that needs unwinding) and gives DRAY_E_IO with file and offset.
-/// Guards nest. DRAY_E_INVALID: the guard is not installed.
+/// Guards nest: a fault ends the section that guards its address. Also DRAY_E_IO: the mapped file is shorter
+/// than at open (the rest of its last page then reads as zeros without a signal).
+/// DRAY_E_INVALID: the guard is not installed.
 DRAY_API dray_status dray_model_data_guarded(dray_model_data *data,
                                              dray_status (*body)(void *self, dray_error *error),
                                              void *self, dray_error *error);
-/// Copies a range out under the guard; works without it for backings that cannot fault, and for mapped files by pread.
+/// Copies exactly `bytes` out: mapped files by pread (no signal, and a truncated file is DRAY_E_CORRUPT with its new
+/// end), the caller's bytes under the guard where it is installed, everything else by memcpy.
 DRAY_API dray_status dray_model_data_read(dray_model_data *data, uint64_t offset, void *out,
                                           uint64_t bytes, dray_error *error);
 

@@ -27,7 +27,7 @@ uint64_t drayi_sink_cap(drayi_env *env, uint64_t wanted_max)
         return wanted_max;
     drayi_memory_facts facts;
     bool known = env->os->memory_facts(&facts) == 0;
-    return known ? drayi_min(default_cap, facts.available_bytes) : default_cap;
+    return known ? drayi_min(default_cap, facts.available_bytes / 4 * 3) : default_cap;
 }
 
 static dray_status memfd_open(drayi_sink *sink, dray_error *error)

@@ -31,7 +31,7 @@ typedef struct drayi_sink_options {
 } drayi_sink_options;
 
 /// The most bytes of unknown number that may be taken in: `wanted_max`, or when that is 0: 64 GiB and
-/// what memory is available.
+/// three quarters of the available memory.
 uint64_t drayi_sink_cap(drayi_env *env, uint64_t wanted_max);
 
 /// A sink that failed to open may be freed. DRAY_E_NOMEM: with the numbers.

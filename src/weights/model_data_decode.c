@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+static const uint64_t justified_bytes = 1 << 30, justified_ratio = 256;
+
 const dray_codec_ops *drayi_codec_of(const drayi_env *env, const uint8_t *head, uint64_t head_bytes)
 {
     const dray_codec_ops *best = NULL;
@@ -18,6 +20,12 @@ const dray_codec_ops *drayi_codec_of(const drayi_env *env, const uint8_t *head, 
         }
     }
     return best;
+}
+
+bool drayi_decoded_in_proportion(uint64_t decoded_bytes, uint64_t input_bytes)
+{
+    return decoded_bytes <= justified_bytes ||
+           (decoded_bytes - justified_bytes) / justified_ratio <= input_bytes;
 }
 
 static dray_status cap_reached(const drayi_sink *sink, const char *what, dray_error *error)
@@ -44,84 +52,95 @@ static dray_status drain_plain(drayi_source *source, drayi_sink *sink, dray_erro
     }
 }
 
+/// A decoding under way.
+typedef struct decoding {
+    const dray_codec_ops *codec;
+    dray_decoder *decoder;
+    drayi_source *source;
+    drayi_sink *sink;
+    uint64_t taken; // bytes of input so far
+    bool bounded;   // the caller named no limit: the output must stay in proportion to the input
+    bool done;      // all frames so far are complete
+} decoding;
+
 /// One call of the codec; *out_moved: did anything go in or come out?
-static dray_status decode_step(const dray_codec_ops *codec, dray_decoder *decoder,
-                               drayi_source *source, drayi_sink *sink, bool *out_done,
-                               bool *out_moved, dray_error *error)
+static dray_status decode_step(decoding *d, bool *out_moved, dray_error *error)
 {
-    uint64_t room, available = source->end - source->first;
-    DRAY_TRY(drayi_sink_room(sink, &room, error));
+    uint64_t room, available = d->source->end - d->source->first;
+    DRAY_TRY(drayi_sink_room(d->sink, &room, error));
     dray_decode_step step = {
-        .input = source->buffer + source->first,
+        .input = d->source->buffer + d->source->first,
         .input_bytes = available,
-        .output = sink->at ? sink->at + sink->used : NULL,
+        .output = d->sink->at ? d->sink->at + d->sink->used : NULL,
         .output_bytes = room,
-        .input_ended = source->ended,
+        .input_ended = d->source->ended,
     };
-    dray_status status = codec->step(decoder, &step, error);
+    dray_status status = d->codec->step(d->decoder, &step, error);
     if (status != DRAY_OK)
         return dray_fail_within(error, status,
                                 "decode %s (%s), %" PRIu64 " bytes in and %" PRIu64 " out",
-                                source->name, codec->name, source->position - available, sink->used);
+                                d->source->name, d->codec->name, d->taken, d->sink->used);
     if (step.input_bytes > available || step.output_bytes > room)
         return dray_fail(error, DRAY_E_INTERNAL, "decode %s: codec %s took more than it was given",
-                         source->name, codec->name);
-    source->first += available - step.input_bytes;
-    sink->used += room - step.output_bytes;
+                         d->source->name, d->codec->name);
+    d->source->first += available - step.input_bytes;
+    d->taken += available - step.input_bytes;
+    d->sink->used += room - step.output_bytes;
     *out_moved = step.input_bytes < available || step.output_bytes < room;
-    *out_done = step.done || (*out_done && !*out_moved); // done stays until another frame begins
+    d->done = step.done || (d->done && !*out_moved); // done stays until another frame begins
+    if (d->bounded && !drayi_decoded_in_proportion(d->sink->used, d->taken))
+        return dray_fail(error, DRAY_E_NOSPACE,
+                         "decode %s: %" PRIu64 " bytes of %s decode to more than %" PRIu64
+                         "; set decoded_bytes_max if that is meant",
+                         d->source->name, d->taken, d->codec->name, d->sink->used);
     return DRAY_OK;
 }
 
 /// The decoder moves no more: at the end of the input with all frames complete that is success.
-static dray_status decode_stuck(const dray_codec_ops *codec, const drayi_source *source,
-                                const drayi_sink *sink, bool done, dray_error *error)
+static dray_status decode_stuck(const decoding *d, dray_error *error)
 {
-    uint64_t left = source->end - source->first, at = source->position - left;
-    if (done && left == 0)
+    uint64_t left = d->source->end - d->source->first, at = d->source->position - left;
+    if (d->done && left == 0)
         return DRAY_OK;
-    if (done)
+    if (d->done)
         return dray_fail_rule(error, DRAY_E_CORRUPT, "codec.trailing", at,
                               "decode %s: bytes behind the last %s frame, at %" PRIu64,
-                              source->name, codec->name, at);
-    if (sink->used == sink->limit)
-        return cap_reached(sink, "it decodes to", error);
+                              d->source->name, d->codec->name, at);
+    if (d->sink->used == d->sink->limit)
+        return cap_reached(d->sink, "it decodes to", error);
     return dray_fail_rule(error, DRAY_E_CORRUPT, "codec.truncated", at,
                           "decode %s: the %s data ends early, at %" PRIu64 " (%" PRIu64
                           " bytes decoded)",
-                          source->name, codec->name, at, sink->used);
+                          d->source->name, d->codec->name, at, d->sink->used);
 }
 
-static dray_status decode_all(const dray_codec_ops *codec, dray_decoder *decoder,
-                              drayi_source *source, drayi_sink *sink, dray_error *error)
+static dray_status decode_all(decoding *d, dray_error *error)
 {
-    bool done = false, moved = true;
-    while (moved) {
+    drayi_source *source = d->source;
+    for (bool moved = true; moved;) {
         if (source->first == source->end)
             DRAY_TRY(drayi_source_fill(source, 1, error));
-        if (done && source->first == source->end)
+        if (d->done && source->first == source->end)
             return DRAY_OK;
-        DRAY_TRY(decode_step(codec, decoder, source, sink, &done, &moved, error));
-        if (!moved && !source->ended && source->end - source->first < drayi_source_room) {
-            DRAY_TRY(drayi_source_fill(source, source->end - source->first + 1,
-                                       error)); // wants more at once
+        DRAY_TRY(decode_step(d, &moved, error));
+        uint64_t left = source->end - source->first;
+        if (!moved && !source->ended && left < drayi_source_room) { // it wants more at once
+            DRAY_TRY(drayi_source_fill(source, left + 1, error));
             moved = true;
         }
     }
-    return decode_stuck(codec, source, sink, done, error);
+    return decode_stuck(d, error);
 }
 
-static dray_status drain_decoded(const dray_codec_ops *codec, drayi_source *source,
-                                 drayi_sink *sink, uint64_t declared, dray_error *error)
+static dray_status drain_decoded(decoding *d, uint64_t declared, dray_error *error)
 {
-    dray_decoder *decoder = NULL;
-    DRAY_TRY(codec->open(source->env, &decoder, error));
-    dray_status status = decode_all(codec, decoder, source, sink, error);
-    codec->close(decoder);
-    if (status == DRAY_OK && declared != DRAY_UNKNOWN && sink->used < declared)
+    DRAY_TRY(d->codec->open(d->source->env, &d->decoder, error));
+    dray_status status = decode_all(d, error);
+    d->codec->close(d->decoder);
+    if (status == DRAY_OK && declared != DRAY_UNKNOWN && d->sink->used < declared)
         status = dray_fail_rule(error, DRAY_E_CORRUPT, "codec.size", 0,
                                 "decode %s: %s declares %" PRIu64 " bytes, %" PRIu64 " came out",
-                                source->name, codec->name, declared, sink->used);
+                                d->source->name, d->codec->name, declared, d->sink->used);
     return status;
 }
 
@@ -144,10 +163,12 @@ dray_status drayi_data_drain(dray_model_data *data, const drayi_data_plan *plan,
                          " (decoded_bytes_max, or what memory is available)",
                          data->name, codec->name, declared, options.limit);
     drayi_sink sink = {.memfd = -1};
+    decoding decoded = {
+        .codec = codec, .source = source, .sink = &sink, .bounded = plan->decoded_bytes_max == 0};
     dray_status status = drayi_sink_open(&sink, data->env, data->name, &options, error);
     if (status == DRAY_OK)
-        status = codec ? drain_decoded(codec, source, &sink, declared, error)
-                       : drain_plain(source, &sink, error);
+        status =
+            codec ? drain_decoded(&decoded, declared, error) : drain_plain(source, &sink, error);
     if (status == DRAY_OK)
         status = drayi_sink_finish(&sink, error);
     if (status == DRAY_OK)

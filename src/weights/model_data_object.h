@@ -57,6 +57,9 @@ dray_status drayi_data_map(dray_model_data *data, const drayi_data_plan *plan, d
 /// Everything a stream gives, as it is or decoded.
 dray_status drayi_data_drain(dray_model_data *data, const drayi_data_plan *plan,
                              drayi_source *source, dray_error *error);
+/// Is that what an input of so many bytes justifies? Weights shrink to a half at best; 1 GiB and 256 times
+/// the input is a bomb.
+bool drayi_decoded_in_proportion(uint64_t decoded_bytes, uint64_t input_bytes);
 /// The codec whose magic the bytes begin with, or NULL.
 const dray_codec_ops *drayi_codec_of(const drayi_env *env, const uint8_t *head, uint64_t head_bytes);
 

@@ -8,6 +8,7 @@
 #include "support/fault_os.h"
 #include "support/test_file.h"
 #include "support/testing.h"
+#include "weights/model_data_object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -683,6 +684,18 @@ static void a_bomb_stops_at_the_cap_with_numbers(void **state)
         strstr(error.message, "rle declares 10995116277760 decoded bytes, the limit is "));
 }
 
+static void without_a_limit_output_stays_in_proportion_to_input(void **state)
+{
+    (void)state;
+    const uint64_t gib = 1 << 30, mib = 1 << 20;
+    assert_true(
+        drayi_decoded_in_proportion(gib, 0)); // zeros of a new model: small files may be anything
+    assert_true(drayi_decoded_in_proportion(gib + 256 * mib, mib));
+    assert_false(drayi_decoded_in_proportion(gib + 256 * (mib + 1), mib));
+    assert_false(drayi_decoded_in_proportion(UINT64_MAX, 30 * gib)); // 10 TB of zeros in a small file
+    assert_true(drayi_decoded_in_proportion(40 * gib, 20 * gib));
+}
+
 static void a_stream_of_exactly_the_cap_is_whole(void **state)
 {
     static uint8_t file[1000];
@@ -927,6 +940,7 @@ int main(void)
         case_of(frames_after_each_other_are_one_stream),
         case_of(compressed_bytes_cannot_be_mapped_unless_kept),
         case_of(a_bomb_stops_at_the_cap_with_numbers),
+        cmocka_unit_test(without_a_limit_output_stays_in_proportion_to_input),
         case_of(a_stream_of_exactly_the_cap_is_whole),
         case_of(broken_streams_are_corrupt_with_the_place),
         case_of(ranges_outside_are_refused_everywhere),
