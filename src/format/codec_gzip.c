@@ -19,7 +19,9 @@ struct dray_decoder {
 
 static uint32_t gzip_probe(const uint8_t *head, uint64_t head_bytes)
 {
-    return head_bytes >= 3 && head[0] == 0x1F && head[1] == 0x8B && head[2] == 8 ? 100 : 0;
+    bool magic = head_bytes >= 10 && head[0] == 0x1F && head[1] == 0x8B && head[2] == 8;
+    // A safetensors header of 559,903 bytes begins with the same three; byte 8 (extra flags: 0, 2 or 4) is then the '{' of its JSON.
+    return magic && (head[3] & 0xE0) == 0 && head[8] != '{' ? 100 : 0;
 }
 
 /// A member says its size, modulo 2^32, behind its data.
