@@ -451,16 +451,28 @@ static void load_shape(const header_reading *reading, const description *tensor,
     }
 }
 
-static dray_status check_tensor(const header_reading *reading, const description *tensor,
-                                uint64_t previous_end, dray_error *error)
+/// It does not begin where the one before it ends. A tensor that is there twice looks like that, too.
+static dray_status refuse_begin(const description *tensor, const description *previous,
+                                dray_error *error)
 {
-    if (tensor->begin != previous_end)
-        return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.order", tensor->at,
-                              "tensor %s: begins at %" PRIu64 " of the data, %s at %" PRIu64,
-                              name_of(tensor).text, tensor->begin,
-                              tensor->begin < previous_end ? "inside the tensor that ends"
-                                                           : "behind a hole that begins",
-                              previous_end);
+    uint64_t end = previous ? previous->end : 0;
+    if (previous && previous->name_length == tensor->name_length &&
+        memcmp(previous->name, tensor->name, tensor->name_length) == 0)
+        return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.duplicate", tensor->at,
+                              "tensor %s: is there twice, at bytes %" PRIu32 " and %" PRIu32,
+                              name_of(tensor).text, previous->at, tensor->at);
+    return dray_fail_rule(
+        error, DRAY_E_FORMAT, "safetensors.order", tensor->at,
+        "tensor %s: begins at %" PRIu64 " of the data, %s at %" PRIu64, name_of(tensor).text,
+        tensor->begin,
+        tensor->begin < end ? "inside the tensor that ends" : "behind a hole that begins", end);
+}
+
+static dray_status check_tensor(const header_reading *reading, const description *tensor,
+                                const description *previous, dray_error *error)
+{
+    if (tensor->begin != (previous ? previous->end : 0))
+        return refuse_begin(tensor, previous, error);
     if (tensor->end < tensor->begin)
         return dray_fail_rule(error, DRAY_E_FORMAT, "safetensors.order", tensor->at,
                               "tensor %s: ends at %" PRIu64 ", before it begins at %" PRIu64,
@@ -502,12 +514,12 @@ static dray_status check_end(const header_reading *reading, uint64_t end, dray_e
 
 static dray_status check_tensors(const header_reading *reading, dray_error *error)
 {
-    uint64_t end = 0;
+    const description *previous = NULL;
     for (uint64_t i = 0; i < reading->tensor_count; i++) {
-        DRAY_TRY(check_tensor(reading, &reading->tensors[i], end, error));
-        end = reading->tensors[i].end;
+        DRAY_TRY(check_tensor(reading, &reading->tensors[i], previous, error));
+        previous = &reading->tensors[i];
     }
-    return check_end(reading, end, error);
+    return check_end(reading, previous ? previous->end : 0, error);
 }
 
 static dray_status report_tensors(const header_reading *reading, dray_error *error)
