@@ -28,10 +28,11 @@ static inline bool drayi_frames_ready(const drayi_frames *frames, const dray_dec
 static inline bool drayi_frames_advance(drayi_frames *frames, dray_decode_step *step,
                                         uint64_t taken, uint64_t given)
 {
-    step->input += taken;
+    if (taken) // what is absent stays NULL
+        step->input += taken;
     step->input_bytes -= taken;
     step->output_bytes -= given;
-    if (given) // an absent output stays NULL
+    if (given)
         step->output += given;
     frames->consumed += taken;
     frames->produced += given;

@@ -105,23 +105,26 @@ static bool copy_literals(dray_decoder *decoder, dray_decode_step *step)
     return decoder->left == 0;
 }
 
-/// The same for a match, which may reach into what it writes itself: then its period doubles with
-/// every copy.
+/// Writes a match, which may reach into what it writes itself: then its period doubles with every
+/// copy. `spare` bytes behind it may be overwritten.
+static inline void match_write(uint8_t *to, uint64_t period, uint64_t bytes, uint64_t spare)
+{
+    const uint8_t *from = to - period;
+    if (bytes <= short_copy && period >= short_copy && bytes + spare >= short_copy) {
+        memcpy(to, from, short_copy);
+        return;
+    }
+    for (; bytes > period; bytes -= period, to += period, period *= 2)
+        memcpy(to, from, (size_t)period);
+    memcpy(to, from, (size_t)bytes);
+}
+
+/// The same for a match; true when all of it is out.
 static bool copy_match(dray_decoder *decoder, dray_decode_step *step)
 {
-    uint64_t bytes = drayi_min(decoder->left, step->output_bytes), period = decoder->distance;
-    uint8_t *to = step->output;
-    if (bytes > 0) { // room 0 may have no address
-        const uint8_t *from = to - period;
-        uint64_t left = bytes;
-        if (bytes <= short_copy && period >= short_copy && step->output_bytes >= short_copy) {
-            memcpy(to, from, short_copy);
-            left = 0;
-        }
-        for (; left > period; left -= period, to += period, period *= 2)
-            memcpy(to, from, (size_t)period);
-        memcpy(to, from, (size_t)left);
-    }
+    uint64_t bytes = drayi_min(decoder->left, step->output_bytes);
+    if (bytes > 0) // room 0 may have no address
+        match_write(step->output, decoder->distance, bytes, step->output_bytes - bytes);
     drayi_frames_advance(&decoder->frames, step, 0, bytes);
     decoder->left -= bytes;
     return decoder->left == 0;
@@ -148,6 +151,57 @@ static dray_status begin_match(dray_decoder *decoder, dray_error *error)
     return DRAY_OK;
 }
 
+/// A nibble's further length bytes, as far as `end`; false: they do not end before.
+static inline bool length_more(const uint8_t **at, const uint8_t *end, uint64_t *length)
+{
+    if (*length != nibble_more)
+        return true;
+    while (*at < end) {
+        uint8_t byte = *(*at)++;
+        *length += byte;
+        if (byte != 255)
+            return true;
+    }
+    return false;
+}
+
+/// Whole sequences while both sides have plenty, which is most of a block: no stage is kept, and short
+/// copies have one fixed size, over what lies in the room behind them. What is near an end or wrong is
+/// left to the stages: nothing of a sequence counts before all of it is done.
+static void run_sequences(dray_decoder *decoder, dray_decode_step *step)
+{
+    enum { spare = 32 }; // more than a fixed-size copy, a distance and a token together
+    if (step->input_bytes <= spare || step->output_bytes <= spare)
+        return;
+    const uint8_t *input = step->input, *input_end = input + step->input_bytes;
+    uint8_t *output = step->output;
+    uint64_t produced = decoder->frames.produced;
+    uint64_t room = drayi_min(step->output_bytes, decoder->decoded_bytes - produced);
+    while (input_end - input > spare && room > spare) {
+        const uint8_t *at = input + 1;
+        uint64_t literals = input[0] >> 4, match = input[0] & nibble_more;
+        if (!length_more(&at, input_end, &literals) || room - spare < literals ||
+            (uint64_t)(input_end - at) < literals + spare)
+            break;
+        memcpy(output, at, literals <= short_copy ? short_copy : (size_t)literals);
+        at += literals;
+        uint64_t distance = drayi_load_u16(at, false), left = room - literals;
+        at += 2;
+        if (!length_more(&at, input_end, &match) || left - spare < match)
+            break;
+        if (distance == 0 || distance > produced + literals)
+            break;
+        match += match_least;
+        match_write(output + literals, distance, match, spare - match_least);
+        output += literals + match;
+        room = left - match;
+        produced += literals + match;
+        input = at;
+    }
+    drayi_frames_advance(&decoder->frames, step, (uint64_t)(input - step->input),
+                         produced - decoder->frames.produced);
+}
+
 /// Carries out the present stage; *out_moved false: it waits for input or room.
 static dray_status run_stage(dray_decoder *decoder, dray_decode_step *step, bool *out_moved,
                              dray_error *error)
@@ -161,6 +215,7 @@ static dray_status run_stage(dray_decoder *decoder, dray_decode_step *step, bool
         }
         return DRAY_OK;
     case stage_token:
+        run_sequences(decoder, step);
         if ((*out_moved = gather(decoder, step, 1))) {
             decoder->token = (uint8_t)gathered_take(decoder);
             decoder->left = decoder->token >> 4;
