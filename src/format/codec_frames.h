@@ -11,7 +11,7 @@
 typedef struct drayi_frames {
     uint64_t consumed, produced; // bytes, over all steps
     uint64_t complete;           // frames that ended and were verified
-    bool inside;                 // bytes of a further frame have been consumed
+    uint64_t frame_bytes;        // consumed of the frame that is not complete; 0: between frames
     bool full;                   // the library filled all of its room, and may hold more
     bool blocked;                // given input and no room, it did not move
 } drayi_frames;
@@ -36,7 +36,7 @@ static inline bool drayi_frames_advance(drayi_frames *frames, dray_decode_step *
         step->output += given;
     frames->consumed += taken;
     frames->produced += given;
-    frames->inside |= taken > 0;
+    frames->frame_bytes += taken;
     frames->full = step->output_bytes == 0;
     frames->blocked = frames->full && taken == 0 && given == 0;
     return taken > 0 || given > 0;
@@ -45,7 +45,8 @@ static inline bool drayi_frames_advance(drayi_frames *frames, dray_decode_step *
 static inline void drayi_frames_ended(drayi_frames *frames)
 {
     frames->complete++;
-    frames->inside = frames->full = frames->blocked = false;
+    frames->frame_bytes = 0;
+    frames->full = frames->blocked = false;
 }
 
 /// The data are wrong; `why` is the library's word for it.
@@ -72,7 +73,7 @@ static inline dray_status drayi_frames_trailing(const drayi_frames *frames, cons
 static inline dray_status drayi_frames_pause(const drayi_frames *frames, const char *codec,
                                              dray_decode_step *step, dray_error *error)
 {
-    step->done = frames->complete > 0 && !frames->inside && step->input_bytes == 0;
+    step->done = frames->complete > 0 && frames->frame_bytes == 0 && step->input_bytes == 0;
     if (step->done || !step->input_ended || step->output_bytes == 0)
         return DRAY_OK;
     return dray_fail_rule(error, DRAY_E_CORRUPT, "codec.truncated", frames->consumed,

@@ -110,7 +110,7 @@ static dray_status gzip_step(dray_decoder *decoder, dray_decode_step *step, dray
     drayi_frames *frames = &decoder->frames;
     bool moved = true;
     while (moved && drayi_frames_ready(frames, step)) {
-        bool between = !frames->inside && frames->complete > 0;
+        bool between = frames->frame_bytes == 0 && frames->complete > 0;
         int result = inflate_some(decoder, step, &moved);
         if (result == Z_STREAM_END) {
             drayi_frames_ended(frames);

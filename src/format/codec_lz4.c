@@ -55,14 +55,14 @@ static dray_status lz4_step(dray_decoder *decoder, dray_decode_step *step, dray_
     bool moved = true;
     while (moved && drayi_frames_ready(frames, step)) {
         size_t taken = (size_t)step->input_bytes, given = (size_t)step->output_bytes;
-        bool between = !frames->inside && frames->complete > 0;
+        bool between = frames->frame_bytes == 0 && frames->complete > 0;
         size_t result =
             LZ4F_decompress(decoder->stream, step->output, &given, step->input, &taken, &options);
         if (LZ4F_isError(result))
             return between ? drayi_frames_trailing(frames, "lz4", error)
                            : drayi_frames_corrupt(frames, "lz4", LZ4F_getErrorName(result), error);
         moved = drayi_frames_advance(frames, step, taken, given);
-        if (result == 0 && frames->inside)
+        if (result == 0 && frames->frame_bytes > 0)
             drayi_frames_ended(frames);
     }
     return drayi_frames_pause(frames, "lz4", step, error);

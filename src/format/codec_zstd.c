@@ -17,6 +17,7 @@ struct dray_decoder {
     drayi_env *env;
     ZSTD_DCtx *stream;
     drayi_frames frames;
+    uint8_t magic[4]; // of the present frame, as far as it has been seen
 };
 
 static uint32_t zstd_probe(const uint8_t *head, uint64_t head_bytes)
@@ -69,14 +70,22 @@ static dray_status zstd_fail(const drayi_frames *frames, size_t result, dray_err
                          "zstd: the frame wants a window above 128 MiB; compress it without --long");
     case ZSTD_error_dictionary_wrong:
         return dray_fail(error, DRAY_E_UNSUPPORTED, "zstd: the frame wants a dictionary");
-    case ZSTD_error_prefix_unknown:
-        if (frames->complete > 0)
-            return drayi_frames_trailing(frames, "zstd", error);
-        break;
     default:
-        break;
+        return drayi_frames_corrupt(frames, "zstd", ZSTD_getErrorName(result), error);
     }
-    return drayi_frames_corrupt(frames, "zstd", ZSTD_getErrorName(result), error);
+}
+
+/// libzstd may also read what zstd wrote before its format was settled in 2016, by other decoders with
+/// other limits. Only frames of today, and those to be skipped, get there.
+static bool frame_of_today(dray_decoder *decoder, const dray_decode_step *step)
+{
+    uint64_t before = decoder->frames.frame_bytes, known = drayi_min(4, before + step->input_bytes);
+    for (uint64_t i = before; i < known; i++)
+        decoder->magic[i] = step->input[i - before];
+    uint32_t mask = known < 4 ? (UINT32_C(1) << (8 * known)) - 1 : UINT32_MAX;
+    uint32_t seen = drayi_load_u32(decoder->magic, false) & mask;
+    return seen == (zstd_magic & mask) ||
+           (seen & ~UINT32_C(0xF)) == (ZSTD_MAGIC_SKIPPABLE_START & mask);
 }
 
 static dray_status zstd_step(dray_decoder *decoder, dray_decode_step *step, dray_error *error)
@@ -84,13 +93,17 @@ static dray_status zstd_step(dray_decoder *decoder, dray_decode_step *step, dray
     drayi_frames *frames = &decoder->frames;
     bool moved = true;
     while (moved && drayi_frames_ready(frames, step)) {
+        if (frames->frame_bytes < 4 && !frame_of_today(decoder, step))
+            return frames->complete > 0
+                       ? drayi_frames_trailing(frames, "zstd", error)
+                       : drayi_frames_corrupt(frames, "zstd", "this is no zstd frame", error);
         ZSTD_inBuffer input = {step->input, (size_t)step->input_bytes, 0};
         ZSTD_outBuffer output = {step->output, (size_t)step->output_bytes, 0};
         size_t result = ZSTD_decompressStream(decoder->stream, &output, &input);
         moved = drayi_frames_advance(frames, step, input.pos, output.pos);
         if (ZSTD_isError(result))
             return zstd_fail(frames, result, error);
-        if (result == 0 && frames->inside)
+        if (result == 0 && frames->frame_bytes > 0)
             drayi_frames_ended(frames);
     }
     return drayi_frames_pause(frames, "zstd", step, error);

@@ -508,6 +508,19 @@ static void a_zstd_window_of_2_gib_is_refused_before_it_is_allocated(void **stat
     assert_non_null(strstr(it.error.message, "128 MiB"));
 }
 
+static void a_zstd_frame_from_before_2016_is_refused_in_any_pieces(void **state)
+{
+    (void)state;
+    static const char frame[] = "\x27\xB5\x2F\xFD\x00\x00\xFF\xFF\xFF"; // version 0.7
+    for (uint32_t input_cut = 0; input_cut < 5; input_cut++) {
+        uint8_t out[64];
+        decoding it = {.input_cut = input_cut};
+        assert_int_equal(decode_bytes("zstd", frame, 9, out, sizeof(out), &it), DRAY_E_CORRUPT);
+        assert_string_equal(it.error.message,
+                            "zstd: this is no zstd frame, near byte 0 of the compressed data");
+    }
+}
+
 static void skippable_frames_are_skipped_and_looked_behind(void **state)
 {
     (void)state;
@@ -585,6 +598,7 @@ int main(void)
         cmocka_unit_test(output_never_passes_its_room),
         cmocka_unit_test(memory_may_run_out),
         cmocka_unit_test(a_zstd_window_of_2_gib_is_refused_before_it_is_allocated),
+        cmocka_unit_test(a_zstd_frame_from_before_2016_is_refused_in_any_pieces),
         cmocka_unit_test(skippable_frames_are_skipped_and_looked_behind),
         cmocka_unit_test(a_zstd_frame_that_lies_about_its_size_is_corrupt),
         cmocka_unit_test(a_block_that_lies_is_corrupt),
