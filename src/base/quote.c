@@ -23,7 +23,7 @@ drayi_quoted drayi_quote(dray_text text)
     for (uint64_t i = 0; i < kept; i++) {
         uint8_t byte = (uint8_t)text.bytes[i];
         bool control = byte < 0x20 || byte == 0x7F;
-        quoted.text[i] = control || (byte >= 0x80 && !valid) ? '?' : (char)byte;
+        quoted.text[i] = (char)(control || (byte >= 0x80 && !valid) ? '?' : byte);
     }
     if (kept < text.length)
         memcpy(quoted.text + kept, "...", 4);

@@ -249,7 +249,7 @@ static void number_load(dray_value *out, const uint8_t *at, bool big_endian)
         out->as.u64 = *at;
         break;
     case DRAY_VALUE_I8:
-        out->as.i64 = (int8_t)*at;
+        out->as.i64 = (int64_t)(*at ^ 0x80) - 0x80; // two's complement, without a char in it
         break;
     case DRAY_VALUE_U16:
         out->as.u64 = drayi_load_u16(at, big_endian);
@@ -283,7 +283,7 @@ static void number_load(dray_value *out, const uint8_t *at, bool big_endian)
 
 static dray_status value_read(gguf_file *file, dray_value *out, dray_error *error)
 {
-    const value_kind *kind;
+    const value_kind *kind = kinds;
     const uint8_t *at;
     DRAY_TRY(kind_read(file, &kind, error));
     out->type = kind->type;

@@ -119,7 +119,7 @@ static void quote(const file_head *head, uint64_t at, char end, char *out, size_
     while (at < head->count && length + 1 < room && head->bytes[at] != (uint8_t)end &&
            head->bytes[at] != '\n' && head->bytes[at] != '\r') {
         uint8_t byte = head->bytes[at++];
-        out[length++] = byte >= 0x20 && byte < 0x7F ? (char)byte : '?';
+        out[length++] = (char)(byte >= 0x20 && byte < 0x7F ? byte : '?');
     }
     out[length] = '\0';
 }
