@@ -11,6 +11,7 @@
 #define NO_SLOT UINT32_MAX // in the queue: a cancellation
 #define FAILURES_MAX 1000  // failing calls in a row until the ring counts as broken
 #define EVENTS_AT_ONCE 32
+#define BACKGROUND_BYTES (128u << 10) // a page-cache copy of this size is worth a kernel worker
 
 static uint32_t index_of(const dray_backend *backend, const drayi_posix_slot *slot)
 {
@@ -110,10 +111,12 @@ static void submit(dray_backend *backend)
 static int queue_request(dray_backend *backend, drayi_posix_slot *slot)
 {
     const drayi_os *os = backend->os;
+    bool background = !slot->direct && slot->bytes >= BACKGROUND_BYTES;
     slot->request++;
     return (slot->write ? os->uring_write : os->uring_read)(
         backend->ring.ring, drayi_posix_slot_fd(slot), &slot->parts[slot->part_first],
-        slot->part_count - slot->part_first, slot->offset + slot->done, request_name(backend, slot));
+        slot->part_count - slot->part_first, slot->offset + slot->done, background,
+        request_name(backend, slot));
 }
 
 static void ring_flush(dray_backend *backend)

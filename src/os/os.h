@@ -109,11 +109,13 @@ typedef struct drayi_os {
     int (*uring_open)(struct io_uring **out,
                       unsigned entries); // allocates; -ENOSYS, -EPERM: refused
     void (*uring_close)(struct io_uring *ring);
+    // `background`: a kernel worker does it, instead of submit trying first; with bytes in the page
+    // cache that try is the whole copy, in the caller's thread
     int (*uring_read)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                      uint64_t offset,
+                      uint64_t offset, bool background,
                       uint64_t user_data); // queues; -EAGAIN: the queue is full
     int (*uring_write)(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                       uint64_t offset, uint64_t user_data);
+                       uint64_t offset, bool background, uint64_t user_data);
     int (*uring_cancel)(struct io_uring *ring, uint64_t user_data);
     int (*uring_submit)(struct io_uring *ring); // number submitted
     int (*uring_reap)(struct io_uring *ring, drayi_uring_event *out,

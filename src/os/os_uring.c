@@ -43,8 +43,15 @@ void drayi_uring_close(struct io_uring *ring)
     free(ring);
 }
 
+static void finish(struct io_uring_sqe *entry, bool background, uint64_t user_data)
+{
+    if (background)
+        entry->flags |= IOSQE_ASYNC;
+    io_uring_sqe_set_data64(entry, user_data);
+}
+
 int drayi_uring_read(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                     uint64_t offset, uint64_t user_data)
+                     uint64_t offset, bool background, uint64_t user_data)
 {
     struct io_uring_sqe *entry = io_uring_get_sqe(ring);
     if (!entry)
@@ -53,12 +60,12 @@ int drayi_uring_read(struct io_uring *ring, int fd, const struct iovec *parts, u
         io_uring_prep_read(entry, fd, parts->iov_base, (unsigned)parts->iov_len, offset);
     else
         io_uring_prep_readv(entry, fd, parts, count, offset);
-    io_uring_sqe_set_data64(entry, user_data);
+    finish(entry, background, user_data);
     return 0;
 }
 
 int drayi_uring_write(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                      uint64_t offset, uint64_t user_data)
+                      uint64_t offset, bool background, uint64_t user_data)
 {
     struct io_uring_sqe *entry = io_uring_get_sqe(ring);
     if (!entry)
@@ -67,7 +74,7 @@ int drayi_uring_write(struct io_uring *ring, int fd, const struct iovec *parts, 
         io_uring_prep_write(entry, fd, parts->iov_base, (unsigned)parts->iov_len, offset);
     else
         io_uring_prep_writev(entry, fd, parts, count, offset);
-    io_uring_sqe_set_data64(entry, user_data);
+    finish(entry, background, user_data);
     return 0;
 }
 
@@ -137,16 +144,18 @@ void drayi_uring_close(struct io_uring *ring)
 }
 
 int drayi_uring_read(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                     uint64_t offset, uint64_t user_data)
+                     uint64_t offset, bool background, uint64_t user_data)
 {
-    (void)ring, (void)fd, (void)parts, (void)count, (void)offset, (void)user_data;
+    (void)ring, (void)fd, (void)parts, (void)count, (void)offset, (void)background;
+    (void)user_data;
     return -ENOSYS;
 }
 
 int drayi_uring_write(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                      uint64_t offset, uint64_t user_data)
+                      uint64_t offset, bool background, uint64_t user_data)
 {
-    (void)ring, (void)fd, (void)parts, (void)count, (void)offset, (void)user_data;
+    (void)ring, (void)fd, (void)parts, (void)count, (void)offset, (void)background;
+    (void)user_data;
     return -ENOSYS;
 }
 

@@ -12,9 +12,9 @@
 int drayi_uring_open(struct io_uring **out, unsigned entries);
 void drayi_uring_close(struct io_uring *ring); // NULL is accepted
 int drayi_uring_read(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                     uint64_t offset, uint64_t user_data);
+                     uint64_t offset, bool background, uint64_t user_data);
 int drayi_uring_write(struct io_uring *ring, int fd, const struct iovec *parts, unsigned count,
-                      uint64_t offset, uint64_t user_data);
+                      uint64_t offset, bool background, uint64_t user_data);
 int drayi_uring_cancel(struct io_uring *ring, uint64_t user_data);
 int drayi_uring_submit(struct io_uring *ring);
 int drayi_uring_reap(struct io_uring *ring, drayi_uring_event *out, unsigned capacity);

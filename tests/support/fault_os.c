@@ -543,25 +543,25 @@ static bool was_refused(struct io_uring *ring, uint64_t user_data)
 }
 
 static int fault_uring_read(struct io_uring *ring, int fd, const struct iovec *parts,
-                            unsigned count, uint64_t offset, uint64_t user_data)
+                            unsigned count, uint64_t offset, bool background, uint64_t user_data)
 {
     int code = refused(FAULT_RING, "uring_read");
     if (code < 0)
         return code;
     if (refuses_direct(fd) && remember_refused(ring, user_data))
         count = 0;
-    return real->uring_read(ring, fd, parts, count, offset, user_data);
+    return real->uring_read(ring, fd, parts, count, offset, background, user_data);
 }
 
 static int fault_uring_write(struct io_uring *ring, int fd, const struct iovec *parts,
-                             unsigned count, uint64_t offset, uint64_t user_data)
+                             unsigned count, uint64_t offset, bool background, uint64_t user_data)
 {
     int code = refused(FAULT_RING, "uring_write");
     if (code < 0)
         return code;
     if (refuses_direct(fd) && remember_refused(ring, user_data))
         count = 0;
-    return real->uring_write(ring, fd, parts, count, offset, user_data);
+    return real->uring_write(ring, fd, parts, count, offset, background, user_data);
 }
 
 static int fault_uring_cancel(struct io_uring *ring, uint64_t user_data)
