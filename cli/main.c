@@ -11,10 +11,8 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_inspect,
-    &command_load,
-    &command_info,
-    &command_bench,
+    &command_inspect,  &command_load, &command_verify,
+    &command_manifest, &command_info, &command_bench,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

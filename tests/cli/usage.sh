@@ -9,7 +9,7 @@ prints "inspect"
 exits 0 --version
 prints "dray 0.1.0"
 
-for verb in inspect load info; do
+for verb in inspect load verify manifest info; do
     exits 0 "$verb" --help
     prints "usage: dray $verb"
     exits 2 "$verb" --no-such-option
@@ -47,6 +47,7 @@ says "the last layer comes before the first"
 exits 2 load a --to system --layers x
 exits 2 load a --to system --mem-limit lots
 exits 2 load a --to system --threads many
+exits 2 verify a --threads -1
 
 # Options that contradict each other.
 exits 2 load a --to pinned --method mapped
