@@ -48,7 +48,7 @@ static void report_out(const session *job, const manifest_values *given)
         char tensors[TEXT_NUMBER_BYTES], size[TEXT_NUMBER_BYTES], own[TEXT_NUMBER_BYTES],
             time[TEXT_NUMBER_BYTES];
         char *safe = text_safe(path, strlen(path));
-        printf("%s: %s tensors, %s written down in %s, in %s\n", safe,
+        printf("%s: checksums of %s tensors (%s) in %s, written in %s\n", safe,
                text_count(tensors, info.tensor_count), text_bytes(size, info.tensor_bytes),
                bytes == DRAY_UNKNOWN ? "?" : text_bytes(own, bytes), text_seconds(time, seconds));
         free(safe);

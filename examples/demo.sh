@@ -30,10 +30,15 @@ say() {
     printf '\n%s%d  %s%s\n' "$bold" "$step" "$*" "$plain"
 }
 
+# What a command prints stands a little to the right.
+indent() {
+    sed 's/^./   &/'
+}
+
 # Shows a command and runs it.
 run() {
     printf '\n   $ %s\n' "$*"
-    "$@" | sed 's/^/   /'
+    "$@" | indent
 }
 
 # The same, with the middle left out of what it prints.
@@ -43,35 +48,37 @@ run_short() {
     local lines
     lines=$(wc -l <output)
     if ((lines > 36)); then
-        { head -n 24 output; echo "  ... $((lines - 34)) more lines ..."; tail -n 10 output; } | sed 's/^/   /'
+        { head -n 24 output; echo "  ... $((lines - 34)) more lines ..."; tail -n 10 output; } | indent
     else
-        sed 's/^/   /' output
+        indent <output
     fi
 }
 
-# Locked memory needs a limit above the model's size. Sets `kind` to where the model can go.
+# Locked memory needs a limit above the model's size, or the privilege to ignore it. Sets `kind` to
+# where the model can go.
 choose_kind() {
     local bytes want_kib
-    bytes=$(dray inspect "$1" --json | sed -n 's/^  "tensor_bytes": \([0-9]*\),\{0,1\}$/\1/p')
-    want_kib=$((bytes / 1024 + 131072))
+    bytes=$(dray inspect "$1" --json | sed -n 's/^  "tensor_bytes": \([0-9]*\),$/\1/p')
+    want_kib=$((bytes / 1024 + 65536))
     kind=pinned
-    if [[ $(ulimit -l) == unlimited ]] || (($(ulimit -l) >= want_kib)); then
+    if dray info --json | grep -q '"locks_anything": true'; then
         return
-    fi
-    if ulimit -l "$want_kib" 2>/dev/null; then
-        echo "   (ulimit -l $want_kib: this shell may lock that many KiB now)"
+    elif [[ $(ulimit -l) == unlimited ]] || (($(ulimit -l) >= want_kib)); then
+        return
+    elif ulimit -l "$want_kib" 2>/dev/null; then
+        printf '\n   (ulimit -l %s: as many KiB may be locked from here on)\n' "$want_kib"
     elif command -v prlimit >/dev/null && sudo -n prlimit --pid $$ --memlock=unlimited 2>/dev/null; then
-        echo "   (sudo prlimit: this shell may lock any amount of memory now)"
+        printf '\n   (sudo prlimit --memlock=unlimited: any amount of memory may be locked from here on)\n'
     else
         kind=system
-        echo "   Only $(ulimit -l) KiB of memory may be locked here, and the limit cannot be raised without"
-        echo "   root, so this goes to ordinary memory. As root: prlimit --pid \$\$ --memlock=unlimited"
+        printf '\n   Only %s KiB of memory may be locked here, and raising that needs root\n' "$(ulimit -l)"
+        printf '   (prlimit --pid $$ --memlock=unlimited), so this goes to ordinary memory.\n'
     fi
 }
 
+# load MODEL MANIFEST [OPTION]
 load() {
-    choose_kind "$1"
-    run dray load "$1" --to "$kind" --manifest "$2" --release --explain
+    run dray load "$1" --to "$kind" --manifest "$2" --release "${@:3}"
 }
 
 if [[ -n $model ]]; then
@@ -80,7 +87,8 @@ if [[ -n $model ]]; then
     say "Its checksums (kept here and not beside your file)"
     run dray manifest "$model" --output model.dray
     say "Into locked memory, every byte checked, and the page cache given back"
-    load "$model" model.dray
+    choose_kind "$model"
+    load "$model" model.dray --explain
     exit 0
 fi
 
@@ -93,7 +101,7 @@ fi
 say "A model of noise, $megabytes MiB, in both formats"
 run make_model . "$megabytes"
 sync # so that no page is waiting to be written when the cache is given back
-du -h --apparent-size demo.gguf demo-safetensors/* | sed 's/^/   /'
+du -h --apparent-size demo.gguf demo-safetensors/* | indent
 
 say "What is in it"
 run_short dray inspect demo.gguf
@@ -102,9 +110,10 @@ say "Its checksums"
 run dray manifest demo.gguf
 
 say "GGUF into locked memory, every byte checked, and the page cache given back"
-load demo.gguf demo.gguf.dray
+choose_kind demo.gguf
+load demo.gguf demo.gguf.dray --explain
 
-say "The same with safetensors in two shards"
+say "The same with safetensors, in two shards"
 run dray manifest demo-safetensors --output shards.dray
 load demo-safetensors shards.dray
 
@@ -118,5 +127,4 @@ if dray load demo.gguf --to system --manifest demo.gguf.dray >output 2>&1; then
     echo "demo: the flipped bit went unseen; please report this" >&2
     exit 1
 fi
-sed 's/^/   /' output
-echo
+indent <output

@@ -321,7 +321,7 @@ static void out_vocabulary(FILE *file, uint64_t count)
     }
     out_array(file, "tokenizer.ggml.scores", KV_F32, count);
     for (uint64_t i = 0; i < count; i++)
-        out_f32(file, 0.0f - (float)i);
+        out_f32(file, (float)-(int64_t)i);
     out_array(file, "tokenizer.ggml.token_type", KV_I32, count);
     for (uint64_t i = 0; i < count; i++)
         out_u32(file, i == 0 ? 2 : i < 3 ? 3 : 1);
@@ -372,6 +372,16 @@ static void close_file(FILE *file, const char *path)
 {
     if (ferror(file) || fclose(file) != 0)
         die("write", path);
+}
+
+#define PATH_BYTES 4096
+
+static void join(char out[PATH_BYTES], const char *folder, const char *name)
+{
+    if (snprintf(out, PATH_BYTES, "%s/%s", folder, name) >= PATH_BYTES) {
+        errno = ENAMETOOLONG;
+        die("open", folder);
+    }
 }
 
 static void write_gguf(const char *path, model *all)
@@ -442,8 +452,8 @@ static void shard_name(char out[64], unsigned shard)
 
 static void write_index(const char *folder, const model *all)
 {
-    char path[4096], name[64];
-    snprintf(path, sizeof(path), "%s/model.safetensors.index.json", folder);
+    char path[PATH_BYTES], name[64];
+    join(path, folder, "model.safetensors.index.json");
     FILE *file = open_file(path);
     fprintf(file, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {",
             model_bytes(all));
@@ -460,9 +470,9 @@ static void write_safetensors(const char *folder, model *all)
     if (mkdir(folder, 0755) != 0 && errno != EEXIST)
         die("make", folder);
     for (unsigned shard = 0; shard < 2; shard++) {
-        char path[4096], name[64];
+        char path[PATH_BYTES], name[64];
         shard_name(name, shard);
-        snprintf(path, sizeof(path), "%s/%s", folder, name);
+        join(path, folder, name);
         FILE *file = open_file(path);
         write_header(file, all, shard);
         for (size_t i = 0; i < all->count; i++) {
@@ -476,7 +486,7 @@ static void write_safetensors(const char *folder, model *all)
 
 int main(int count, char **arguments)
 {
-    char *end = NULL, path[4096];
+    char *end = NULL, path[PATH_BYTES];
     unsigned long megabytes = count == 3 ? strtoul(arguments[2], &end, 10) : 0;
     if (count != 3 || !end || *end || megabytes == 0 || megabytes > 1u << 20) {
         fputs("usage: make_model FOLDER MEGABYTES\n", stderr);
@@ -484,9 +494,9 @@ int main(int count, char **arguments)
     }
     model gguf = build(true, (uint64_t)megabytes << 20),
           safetensors = build(false, (uint64_t)megabytes << 20);
-    snprintf(path, sizeof(path), "%s/demo.gguf", arguments[1]);
+    join(path, arguments[1], "demo.gguf");
     write_gguf(path, &gguf);
-    snprintf(path, sizeof(path), "%s/demo-safetensors", arguments[1]);
+    join(path, arguments[1], "demo-safetensors");
     write_safetensors(path, &safetensors);
     free(gguf.tensors);
     free(safetensors.tensors);
