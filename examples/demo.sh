@@ -47,8 +47,8 @@ run_short() {
     "$@" >output
     local lines
     lines=$(wc -l <output)
-    if ((lines > 36)); then
-        { head -n 24 output; echo "  ... $((lines - 34)) more lines ..."; tail -n 10 output; } | indent
+    if ((lines > 44)); then
+        { head -n 32 output; echo "  ... $((lines - 42)) more lines ..."; tail -n 10 output; } | indent
     else
         indent <output
     fi
