@@ -70,6 +70,8 @@ def resolve(root, file, name):
 def allowed(file_layer, file_public, layer, public):
     if layer == file_layer and (public or not file_public):
         return True
+    if file_layer == "cli" and layer == "bench":
+        return True  # `dray bench` is bench/ as a verb
     if file_layer in USERS or file_layer == "all":
         return public
     if file_layer in EVERYTHING:
