@@ -4,8 +4,8 @@
 /// behind an aligned address, the mapping simply begins that much earlier.
 #include "base/checked.h"
 #include "memory/lock.h"
-#include "memory/room.h"
 #include "memory/region.h"
+#include "memory/room.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -77,8 +77,8 @@ static dray_status memory_settle(dray_region *region, const dray_region_options 
         os->advise(region->mapping, (size_t)region->mapping_bytes,
                    MADV_HUGEPAGE); // advice: refusal costs speed only
     if (options->storage == DRAY_STORAGE_PINNED) {
-        DRAY_TRY(drayi_lock(region->env, region->mapping, region->mapping_bytes, options->on_demand != 0,
-                            "memory", error));
+        DRAY_TRY(drayi_lock(region->env, region->mapping, region->mapping_bytes,
+                            options->on_demand != 0, "memory", error));
     } else if (!options->on_demand) {
         int code = os->advise(region->mapping, (size_t)region->mapping_bytes, MADV_POPULATE_WRITE);
         if (code < 0 && code != -EINVAL) // before Linux 5.14: pages come as they are touched
