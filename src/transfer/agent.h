@@ -12,6 +12,7 @@ typedef struct drayi_agent_backend {
     dray_backend *self;
     uint64_t in_flight;                          // operations it took and has not handed back
     struct drayi_lane *ready_first, *ready_last; // operations it has not taken yet, in order
+    bool full;   // it took fewer than it was given; asked again after the next one comes back
     bool broken; // it handed back what it never had: nothing more is given to it
 } drayi_agent_backend;
 

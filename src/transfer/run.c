@@ -307,6 +307,7 @@ static bool backend_poll(dray_agent *agent, uint32_t index)
         }
         any = any || count > 0;
     }
+    backend->full = backend->full && !any;
     return any;
 }
 
@@ -319,7 +320,10 @@ static bool backend_submit(dray_agent *agent, uint32_t index)
     drayi_lane *lanes[batch_max];
     dray_op *ops[batch_max];
     bool any = false;
-    while (backend->ready_first && !backend->broken) {
+    if (backend->full && backend->in_flight > 0)
+        return false;
+    backend->full = false;
+    while (backend->ready_first && !backend->broken && !backend->full) {
         uint32_t count = 0;
         while (count < batch_max && backend->ready_first) {
             drayi_lane *lane = lanes[count] = ready_pop(backend);
@@ -341,8 +345,7 @@ static bool backend_submit(dray_agent *agent, uint32_t index)
             ready_unpop(backend, lanes[i]);
         }
         any = any || taken > 0;
-        if (taken < count)
-            break;
+        backend->full = taken < count;
     }
     return any;
 }
