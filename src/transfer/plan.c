@@ -171,6 +171,7 @@ static dray_status edges_copy(dray_plan *plan, const dray_agent *agent, dray_err
 static dray_status planner_reserve(drayi_planner *planner, uint64_t copy_count, dray_error *error)
 {
     dray_plan *plan = planner->plan;
+    plan->copy_count = copy_count;
     planner->moves = drayi_alloc_array(planner->env, copy_count, sizeof(*planner->moves), error);
     plan->copy_segments =
         drayi_alloc_array(planner->env, copy_count, sizeof(*plan->copy_segments), error);
@@ -178,7 +179,6 @@ static dray_status planner_reserve(drayi_planner *planner, uint64_t copy_count, 
         drayi_alloc_array(planner->env, DRAYI_STAGED_RUNS_MAX, sizeof(*planner->staged), error);
     if (!planner->moves || !plan->copy_segments || !planner->staged)
         return DRAY_E_NOMEM;
-    plan->copy_count = copy_count;
     return drayi_grow(planner->env, (void **)&plan->segments, &plan->segment_capacity, copy_count,
                       sizeof(*plan->segments), error);
 }

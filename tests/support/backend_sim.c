@@ -398,8 +398,10 @@ static dray_status sim_arm(dray_backend *self, int *out_fd, dray_error *error)
 static dray_status sim_attach(dray_backend *self, dray_region *region, dray_error *error)
 {
     (void)region;
-    (void)error;
-    sim_of(self)->attached++;
+    backend_sim *sim = sim_of(self);
+    if (sim->attach_fail_at && --sim->attach_fail_at == 0)
+        return dray_fail(error, DRAY_E_DEVICE, "simulated: the region cannot be registered");
+    sim->attached++;
     return DRAY_OK;
 }
 

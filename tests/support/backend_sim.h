@@ -38,6 +38,7 @@ typedef struct backend_sim {
     dray_status fail_status;
     bool fail_silently;      // without a message
     backend_sim_lie lie;     // at the next operation that ends
+    uint64_t attach_fail_at; // the Nth attach from now fails; 0: none
     dray_status open_status; // what open returns
 
     // What happened.
