@@ -80,7 +80,7 @@ static dray_status gzip_open(drayi_env *env, dray_decoder **out_decoder, dray_er
 /// One call of inflate(); *out_moved: did anything go in or come out?
 static int inflate_some(dray_decoder *decoder, dray_decode_step *step, bool *out_moved)
 {
-    uint8_t nothing; // inflate() refuses a NULL output even when it has no room
+    uint8_t nothing = 0; // inflate() refuses a NULL output even when it has no room
     z_stream *stream = &decoder->stream;
     unsigned input_bytes = (unsigned)drayi_min(step->input_bytes, step_bytes_max);
     unsigned output_bytes = (unsigned)drayi_min(step->output_bytes, step_bytes_max);

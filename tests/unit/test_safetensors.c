@@ -201,8 +201,11 @@ static uint8_t *case_file(const struct header_case *it, uint64_t *out_bytes)
     char header[512];
     size_t length = strlen(it->header);
     assert_true(length < sizeof(header));
-    for (size_t i = 0; i <= length; i++)
-        header[i] = it->header[i] == '\'' ? '"' : it->header[i];
+    for (size_t i = 0; i <= length; i++) {
+        header[i] = it->header[i];
+        if (header[i] == '\'')
+            header[i] = '"';
+    }
     return safetensors_raw_file(header, length, it->data_bytes, out_bytes);
 }
 
@@ -362,6 +365,16 @@ static void messages_have_numbers_and_places(void **state)
 
 // ---------------------------------------------------------------- the frame of the header
 
+/// Puts `piece` behind the text, `times` times.
+static void add(char *text, size_t room, const char *piece, int times)
+{
+    size_t at = strlen(text), length = strlen(piece);
+    for (int i = 0; i < times; i++, at += length) {
+        assert_true(at + length < room);
+        memcpy(text + at, piece, length + 1);
+    }
+}
+
 static void refused(const void *bytes, uint64_t count, const char *rule)
 {
     format_probe probe = {0};
@@ -397,9 +410,8 @@ static void rank_ends_at_64(void **state)
     (void)state;
     for (int rank = 63; rank <= 65; rank++) {
         char header[400] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1";
-        for (int i = 1; i < rank; i++)
-            strcat(header, ",1");
-        strcat(header, "],\"data_offsets\":[0,1]}}");
+        add(header, sizeof(header), ",1", rank - 1);
+        add(header, sizeof(header), "],\"data_offsets\":[0,1]}}", 1);
         uint64_t bytes;
         uint8_t *file = safetensors_raw_file(header, strlen(header), 1, &bytes);
         format_probe probe = {0};
@@ -418,11 +430,9 @@ static void nesting_of_129_is_refused_even_where_fields_are_passed_over(void **s
     (void)state;
     for (int deep = 120; deep <= 130; deep += 10) { // two levels are the header's own
         char header[600] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":";
-        for (int i = 0; i < deep; i++)
-            strcat(header, "[");
-        for (int i = 0; i < deep; i++)
-            strcat(header, "]");
-        strcat(header, "}}");
+        add(header, sizeof(header), "[", deep);
+        add(header, sizeof(header), "]", deep);
+        add(header, sizeof(header), "}}", 1);
         uint64_t bytes;
         uint8_t *file = safetensors_raw_file(header, strlen(header), 1, &bytes);
         format_probe probe = {.flags = DRAY_FORMAT_LENIENT};
@@ -436,9 +446,8 @@ static void many_unknown_fields_are_counted_and_not_listed(void **state)
 {
     (void)state;
     char header[2000] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]";
-    for (int i = 0; i < 100; i++)
-        strcat(header, ",\"x\":{}");
-    strcat(header, "}}");
+    add(header, sizeof(header), ",\"x\":{}", 100);
+    add(header, sizeof(header), "}}", 1);
     uint64_t bytes;
     uint8_t *file = safetensors_raw_file(header, strlen(header), 1, &bytes);
     format_probe probe = {.flags = DRAY_FORMAT_LENIENT};
