@@ -80,7 +80,7 @@ static dray_status zstd_fail(const drayi_frames *frames, size_t result, dray_err
 static bool frame_of_today(dray_decoder *decoder, const dray_decode_step *step)
 {
     uint64_t before = decoder->frames.frame_bytes, known = drayi_min(4, before + step->input_bytes);
-    for (uint64_t i = before; i < known; i++)
+    for (uint64_t i = before; i < known && i < sizeof(decoder->magic); i++)
         decoder->magic[i] = step->input[i - before];
     uint32_t mask = known < 4 ? (UINT32_C(1) << (8 * known)) - 1 : UINT32_MAX;
     uint32_t seen = drayi_load_u32(decoder->magic, false) & mask;
