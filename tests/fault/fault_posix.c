@@ -213,6 +213,34 @@ static void ever_shorter_transfers_come_to_an_end(void **unused)
     }
 }
 
+/// Half of three blocks ends inside the second one: it is read again, directly, from its start. On a
+/// ring only: there the result is cut, elsewhere the request would be, and direct I/O refuses that.
+static void a_short_direct_transfer_goes_on_at_the_last_whole_block(void **unused)
+{
+    (void)unused;
+    fault_scene scene;
+    scene_open(&scene, &engines[0]);
+    dray_region_native file;
+    dray_region_get_native(scene.file, &file);
+    uint64_t bytes = 3 * (uint64_t)file.direct_offset_align;
+    dray_segment segment = {.source = scene.file, .target = scene.memory, .run_bytes = bytes};
+    dray_edge edge = backend_rig_edge(&scene.rig, DRAY_STORAGE_DISK, DRAY_STORAGE_SYSTEM,
+                                      DRAY_EDGE_SCATTER | DRAY_EDGE_DIRECT);
+    dray_op op = {.segments = &segment, .segment_count = 1, .edge = edge.id};
+    char text[256];
+    if (file.direct_fd >= 0 && bytes > 0 && bytes <= BYTES) {
+        fault_os_inject(&(fault_plan){.at = 1, .groups = FAULT_COMPLETION});
+        backend_rig_run(&scene.rig, &op, 1);
+        scene.rig.ops->describe(scene.rig.backend, text, sizeof(text));
+        assert_int_equal(op.status, DRAY_OK);
+        assert_int_equal(op.bytes_done, bytes);
+        assert_int_equal(backend_rig_first_wrong(dray_region_pointer(scene.memory), bytes, 0),
+                         DRAY_UNKNOWN);
+        assert_null(strstr(text, "page cache"));
+    }
+    scene_close(&scene);
+}
+
 static void endless_interruption_is_an_error(void **unused)
 {
     (void)unused;
@@ -333,6 +361,7 @@ int main(void)
         cmocka_unit_test(every_failing_call_is_an_error_or_does_not_matter),
         cmocka_unit_test(interrupted_and_short_transfers_are_continued),
         cmocka_unit_test(ever_shorter_transfers_come_to_an_end),
+        cmocka_unit_test(a_short_direct_transfer_goes_on_at_the_last_whole_block),
         cmocka_unit_test(endless_interruption_is_an_error),
         cmocka_unit_test(a_dying_ring_loses_no_operation),
         cmocka_unit_test(a_retired_ring_is_named_and_the_threads_take_over),
