@@ -60,6 +60,10 @@ static dray_status read_some(drayi_source *source, uint8_t *out, uint64_t room, 
             source->seekable = false;
             got = -EINTR;
         }
+        if (got == -EAGAIN) { // a caller's descriptor that does not wait: wait for it
+            int code = os->wait_fd(source->fd, -1);
+            got = code < 0 ? code : -EINTR;
+        }
     } while (got == -EINTR);
     if (got < 0)
         return dray_fail_os(error, (int)-got, source->seekable ? "pread" : "read",

@@ -125,8 +125,7 @@ dray_status drayi_weights_add_file(dray_weights *weights, const char *path, dray
     return status;
 }
 
-/// Pipes and the like: read into memory once.
-static dray_status add_stream(dray_weights *weights, const char *path, int fd, dray_error *error)
+static dray_status stream_take(dray_weights *weights, const char *path, int fd, dray_error *error)
 {
     dray_model_data_options options = {.struct_bytes = sizeof(options),
                                        .decoded_bytes_max = weights->options.decoded_bytes_max};
@@ -135,6 +134,24 @@ static dray_status add_stream(dray_weights *weights, const char *path, int fd, d
     DRAY_TRY(file_entry(weights, path, &file, error));
     DRAY_TRY(dray_model_data_open_fd(weights->context, fd, path, &options, &data, error));
     return file_take_data(weights, file, data, true, error);
+}
+
+/// Pipes and the like: read into memory once. `fd` does not wait, so it is opened again: a reader of a
+/// pipe waits for its writer. Devices like /dev/zero never end.
+static dray_status add_stream(dray_weights *weights, const char *path, int fd,
+                              const drayi_file_facts *facts, dray_error *error)
+{
+    if (S_ISCHR(facts->mode))
+        return dray_fail(error, DRAY_E_UNSUPPORTED,
+                         "open %s: this is a device, not a file; pass a model file, or a pipe",
+                         path);
+    const drayi_os *os = weights->env->os;
+    int waiting = os->reopen(fd, O_RDONLY);
+    if (waiting < 0)
+        return dray_fail_os(error, -waiting, "open", "open %s", path);
+    dray_status status = stream_take(weights, path, waiting, error);
+    drayi_close_file(os, waiting);
+    return status;
 }
 
 // --- formats -------------------------------------------------------------------------------------
@@ -356,7 +373,7 @@ static dray_status open_path(dray_weights *weights, const char *path, dray_error
         if (status == DRAY_OK)
             status = file_take_fd(weights, file, fd, &facts, error);
     } else {
-        status = add_stream(weights, path, fd, error);
+        status = add_stream(weights, path, fd, &facts, error);
     }
     drayi_close_file(os, fd);
     return status == DRAY_OK ? read_model(weights, error) : status;
