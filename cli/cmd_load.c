@@ -356,8 +356,8 @@ static void print_facts(const load_job *job)
     table_cell(rows, "%.2f GB/s, %s of CPU time", gigabytes_per_second(job),
                text_seconds(cpu, job->cpu_seconds));
     table_cell(rows, "method");
-    table_cell(rows, "%s%s%s", report->method, report->backend && *report->backend ? ", by " : "",
-               report->backend ? report->backend : "");
+    bool known = report->backend && strcmp(report->backend, "none") != 0;
+    table_cell(rows, "%s%s%s", report->method, known ? ", by " : "", known ? report->backend : "");
     table_cell(rows, "verified");
     if (report->chunks_verified)
         table_cell(rows, "%s chunks against the manifest",
@@ -384,8 +384,10 @@ static void print_reasons(const load_job *job)
         const char *line = job->reasons[i], *colon = strstr(line, ": ");
         bool repeated =
             i > 0 && colon && strncmp(job->reasons[i - 1], line, (size_t)(colon - line) + 2) == 0;
+        char *reason = text_rounded(colon ? colon + 2 : line);
         table_cell(rows, "%.*s", colon && !repeated ? (int)(colon - line) : 0, line);
-        table_cell(rows, "%s", colon ? colon + 2 : line);
+        table_cell(rows, "%s", reason);
+        free(reason);
     }
     table_print(rows, stdout, 2);
     putchar('\n');
@@ -398,8 +400,9 @@ static void print_load(load_job *job)
     print_reasons(job);
     if (job->digests)
         print_digests(job);
-    printf("%s%s tensors, %s to %s in %s%s\n", terminal_bold(stdout),
-           text_count(count, dray_loaded_count(job->loaded)), text_bytes(bytes, job->report.bytes),
+    uint64_t loaded = dray_loaded_count(job->loaded);
+    printf("%s%s tensor%s, %s to %s in %s%s\n", terminal_bold(stdout), text_count(count, loaded),
+           loaded == 1 ? "" : "s", text_bytes(bytes, job->report.bytes),
            place_name(job->given->to.storage), text_seconds(seconds, job->seconds),
            terminal_plain(stdout));
     print_facts(job);

@@ -149,7 +149,12 @@ static int verify_run(const void *values)
     else
         print_bad(&job);
     free(job.bad);
-    return session_end(&job.base, status, checked);
+    int code = session_end(&job.base, status, checked);
+    if (checked && status == DRAY_E_NOTFOUND && !given->manifest)
+        session_complain(
+            "verify",
+            "dray manifest writes a manifest, best when the model has just come from its source");
+    return code;
 }
 
 static const option verify_options[] = {

@@ -38,6 +38,9 @@ double session_cpu_seconds(const session *job)
 
 void session_complain(const char *verb, const char *message)
 {
+    size_t length = strlen(verb);
+    if (strncmp(message, verb, length) == 0 && strncmp(message + length, ": ", 2) == 0)
+        message += length + 2; // the library says "verify: ", and so do we
     char *safe = text_safe(message, strlen(message));
     fprintf(stderr, "dray %s: %s\n", verb, safe);
     free(safe);

@@ -1,6 +1,7 @@
 /// Numbers for people, and strangers' text made safe to print. See text.h.
 #include "text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,38 @@ const char *text_bytes(char out[TEXT_NUMBER_BYTES], uint64_t bytes)
     int decimals = unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
     snprintf(out, TEXT_NUMBER_BYTES, "%.*f %s", decimals, value, units[unit]);
     return out;
+}
+
+/// Whether " bytes" stands here, or " of 123 bytes".
+static bool counts_bytes(const char *after)
+{
+    if (strncmp(after, " of ", 4) == 0 && isdigit((unsigned char)after[4]))
+        after += 4 + strspn(after + 4, "0123456789");
+    return strncmp(after, " bytes", 6) == 0 && !isalnum((unsigned char)after[6]);
+}
+
+char *text_rounded(const char *sentence)
+{
+    char *rounded = text_memory(NULL, 2 * strlen(sentence) + 1),
+         *to = rounded; // no number gets longer than that
+    for (const char *from = sentence; *from;) {
+        size_t digits = strspn(from, "0123456789");
+        bool apart = from == sentence || from[-1] == ' ' || from[-1] == '(';
+        if (digits < 5 || digits > 19 || !apart || !counts_bytes(from + digits)) {
+            size_t kept = digits ? digits : 1;
+            memcpy(to, from, kept);
+            to += kept;
+            from += kept;
+            continue;
+        }
+        char bytes[TEXT_NUMBER_BYTES];
+        to = stpcpy(to, text_bytes(bytes, strtoull(from, NULL, 10)));
+        from += digits;
+        if (strncmp(from, " bytes", 6) == 0)
+            from += 6;
+    }
+    *to = '\0';
+    return rounded;
 }
 
 const char *text_count(char out[TEXT_NUMBER_BYTES], uint64_t count)

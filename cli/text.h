@@ -29,6 +29,9 @@ char *text_elide(const char *text, unsigned width, bool middle);
 #define TEXT_NUMBER_BYTES 32
 /// "812 B", "1.50 KiB", "3.56 GiB": three digits. Writes and returns `out`.
 const char *text_bytes(char out[TEXT_NUMBER_BYTES], uint64_t bytes);
+/// A copy of a sentence in which "1071357952 bytes" reads "1.00 GiB", and "5 of 1071357952 bytes" likewise;
+/// up to 9999 bytes stay as they are. Caller frees.
+char *text_rounded(const char *sentence);
 /// "32,000".
 const char *text_count(char out[TEXT_NUMBER_BYTES], uint64_t count);
 /// "0.38 ms", "1.24 s", "2 min 05 s".

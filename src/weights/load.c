@@ -128,10 +128,11 @@ static void explain_survey(const drayi_load *load)
     const drayi_survey *survey = &load->survey;
     const dray_weights *weights = load->weights;
     drayi_load_explain(load,
-                       "source: %s, %s%s, %" PRIu64 " files, %" PRIu64 " of %" PRIu64
+                       "source: %s, %s%s, %" PRIu64 " file%s, %" PRIu64 " of %" PRIu64
                        " tensors, %" PRIu64 " bytes",
                        weights->files[0].info.path, weights->format,
-                       weights->codec ? " (decoded)" : "", weights->file_count, load->tensor_count,
+                       weights->codec ? " (decoded)" : "", weights->file_count,
+                       weights->file_count == 1 ? "" : "s", load->tensor_count,
                        weights->index.tensor_count, load->tensor_bytes);
     if (survey->in_memory)
         drayi_load_explain(load, "source: in memory");

@@ -14,7 +14,10 @@ for model in demo.gguf demo-safetensors; do
     holds "doc['chunks_verified'] > 10"
 done
 
-# The default place is beside the model.
+# The default place is beside the model; without a manifest there is a hint.
+exits 1 verify demo.gguf
+says "demo.gguf.dray"
+says "dray manifest writes a manifest"
 exits 0 manifest demo.gguf
 [ -s demo.gguf.dray ] || fail "no demo.gguf.dray"
 exits 0 verify demo.gguf

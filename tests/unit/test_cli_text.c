@@ -84,6 +84,24 @@ static void bytes_have_three_digits(void **state)
     assert_string_equal(text_bytes(out, UINT64_MAX), "16.0 EiB");
 }
 
+static void sentences_round_their_bytes(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"memory: 1073741824 bytes available", "memory: 1.00 GiB available"},
+        {"10240 of 1073741824 bytes are cached", "10.0 KiB of 1.00 GiB are cached"},
+        {"0 of 1073741824 bytes, phase 96 of 4096", "0 of 1.00 GiB, phase 96 of 4096"},
+        {"4096 bytes in 123456 steps", "4096 bytes in 123456 steps"},
+        {"a/b123456 bytes", "a/b123456 bytes"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *rounded = text_rounded(cases[i][0]);
+        assert_string_equal(rounded, cases[i][1]);
+        free(rounded);
+    }
+}
+
 static void counts_have_commas(void **state)
 {
     (void)state;
@@ -124,6 +142,7 @@ int main(void)
         cmocka_unit_test(the_middle_or_the_end_gives_way),
         cmocka_unit_test(wide_letters_count_twice),
         cmocka_unit_test(bytes_have_three_digits),
+        cmocka_unit_test(sentences_round_their_bytes),
         cmocka_unit_test(counts_have_commas),
         cmocka_unit_test(times_have_a_fitting_unit),
         cmocka_unit_test(distance_counts_slips_of_the_finger),
