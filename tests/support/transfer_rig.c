@@ -2,6 +2,7 @@
 
 #include "testing.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,6 +101,7 @@ static void expect_level(const dray_copy *copy, uint32_t level, const uint8_t *s
         memcpy(target, source, copy->run_bytes);
         return;
     }
+    assert(level < DRAY_LOOPS_MAX);
     const dray_loop *loop = &copy->loops[level];
     for (uint64_t i = 0; i < loop->count; i++)
         expect_level(copy, level + 1, source + i * loop->source_stride,
