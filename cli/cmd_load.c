@@ -106,6 +106,9 @@ static bool load_check(const void *values, option_problem *problem)
     if (given->method == DRAY_LOAD_MAPPED && given->release)
         return option_wrong(
             problem, "--release gives the file's pages back, and --method mapped is made of them");
+    if (given->manifest && given->to.storage == DRAY_STORAGE_NULL)
+        return option_wrong(
+            problem, "--manifest checks the bytes at the destination, and --to null keeps none");
     if (given->digest && given->to.storage == DRAY_STORAGE_NULL)
         return option_wrong(
             problem,

@@ -78,10 +78,18 @@ static int manifest_run(const void *values)
     return session_end(&job, status, false);
 }
 
+static bool manifest_check(const void *values, option_problem *problem)
+{
+    const manifest_values *given = values;
+    if (given->chunk_bytes && (given->chunk_bytes < 64u << 10 || given->chunk_bytes > 1u << 30))
+        return option_wrong(problem, "--chunk takes sizes from 64K to 1G");
+    return true;
+}
+
 static const option manifest_options[] = {
     {"output", "PATH", "where to write it (default: FILE.dray, beside the model)",
      .parse = option_text, .at = offsetof(manifest_values, output)},
-    {"chunk", "SIZE", "bytes per checksum (default: 4M)", .parse = option_bytes,
+    {"chunk", "SIZE", "bytes per checksum, 64K to 1G (default: 4M)", .parse = option_bytes,
      .at = offsetof(manifest_values, chunk_bytes)},
     {"threads", "N", "threads of the pool; 0: none (default: one per processor, 16 at most)",
      .parse = option_count, .at = offsetof(manifest_values, threads)},
@@ -101,5 +109,6 @@ const command command_manifest = {
     .operand = {"FILE", offsetof(manifest_values, file)},
     .options = manifest_options,
     .values_bytes = sizeof(manifest_values),
+    .check = manifest_check,
     .run = manifest_run,
 };

@@ -141,5 +141,5 @@ int session_end(session *job, dray_status status, bool printed)
     }
     if (status != DRAY_OK)
         print_error(job);
-    return status == DRAY_OK ? EXIT_DONE : status == DRAY_E_INVALID ? EXIT_USAGE : EXIT_REFUSED;
+    return status == DRAY_OK ? EXIT_DONE : EXIT_REFUSED;
 }

@@ -48,6 +48,8 @@ exits 2 load a --to system --layers x
 exits 2 load a --to system --mem-limit lots
 exits 2 load a --to system --threads many
 exits 2 verify a --threads -1
+exits 2 manifest a --chunk 1K
+says "--chunk takes sizes from 64K to 1G"
 
 # Options that contradict each other.
 exits 2 load a --to pinned --method mapped
@@ -55,6 +57,7 @@ says "--method mapped copies nothing"
 exits 2 load a --to system --method mapped --release
 exits 2 load a --to null --digest sha256
 says "--to null keeps none"
+exits 2 load a --to null --manifest m
 
 # With --json, the answer is a document even then.
 exits 2 load a --json
