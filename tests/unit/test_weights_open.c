@@ -2,6 +2,7 @@
 #include "core/context.h"
 #include "dray/weights.h"
 #include "os/os.h"
+#include "support/apr_writer.h"
 #include "support/fault_os.h"
 #include "support/gguf_writer.h"
 #include "support/safetensors_writer.h"
@@ -683,6 +684,59 @@ static void a_compressed_model_is_decoded_and_opened(void **state)
     free(file);
 }
 
+/// A size in front and one run of literals: a block that any LZ4 decoder takes.
+static uint64_t lz4_literals(const uint8_t *bytes, uint32_t count, uint8_t *out)
+{
+    uint64_t at = 0;
+    memcpy(out, &count, 4);
+    at = 4;
+    out[at++] = 0xF0;
+    uint32_t left = count - 15;
+    for (; left >= 255; left -= 255)
+        out[at++] = 255;
+    out[at++] = (uint8_t)left;
+    memcpy(out + at, bytes, count);
+    return at + count;
+}
+
+static void a_model_packed_behind_its_head_is_unpacked(void **state)
+{
+    (void)state;
+    if (!has_component("codec", "lz4_block"))
+        skip();
+    gguf_writer file = {0};
+    const apr_tensor_in tensors[] = {{"a", 0, 1, {100}, 400}, {"b", 0, 1, {25}, 100}};
+    apr_write(&file, APR_LZ4, "{\"hidden_size\": 8}", tensors, 2);
+    uint8_t packed[8192];
+    memcpy(packed, file.bytes, 64);
+    uint64_t bytes = 64 + lz4_literals(file.bytes + 64, (uint32_t)(file.length - 64), packed + 64);
+    const char *path = test_file_write("packed.apr", packed, bytes);
+    dray_weights *weights;
+    dray_weights_info info;
+    dray_span span;
+    dray_status status = dray_weights_open(context, path, NULL, &weights, &error);
+    if (status != DRAY_OK)
+        fail_msg("%s", error.message);
+    dray_weights_get_info(weights, &info);
+    assert_string_equal(info.format, "apr");
+    assert_string_equal(info.codec, "lz4_block");
+    assert_int_equal(info.tensor_count, 2);
+    assert_int_equal(dray_weights_file_at(weights, 0)->bytes, file.length);
+    assert_int_equal(dray_weights_tensor_span(weights, 1, &span, &error), DRAY_OK);
+    assert_memory_equal((uint8_t *)dray_region_pointer(span.region) + span.offset,
+                        file.bytes + span.offset, 100);
+    dray_weights_close(weights);
+    unlink(path);
+    path = test_file_write("packed.apr", packed, bytes - 10); // cut short
+    assert_int_equal(dray_weights_open(context, path, NULL, &weights, &error), DRAY_E_CORRUPT);
+    unlink(path);
+    dray_weights_options options = {.struct_bytes = sizeof(options), .decoded_bytes_max = 300};
+    path = test_file_write("packed.apr", packed, bytes);
+    assert_int_equal(dray_weights_open(context, path, &options, &weights, &error), DRAY_E_NOSPACE);
+    unlink(path);
+    gguf_free(&file);
+}
+
 int main(void)
 {
 #define with_context(test) cmocka_unit_test_setup_teardown(test, make_context, drop_context)
@@ -712,6 +766,7 @@ int main(void)
         with_context(arrays_are_walked_in_host_order),
         with_context(nested_arrays_are_walked_one_by_one),
         with_context(a_compressed_model_is_decoded_and_opened),
+        with_context(a_model_packed_behind_its_head_is_unpacked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
