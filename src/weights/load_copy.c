@@ -357,6 +357,10 @@ static dray_status work_prepare(copy_work *work, uint64_t alignment, dray_error 
 {
     drayi_load *load = work->load;
     DRAY_TRY(limit_check(load, 0, error));
+    if (load->options.explain_only && load->options.storage == DRAY_STORAGE_DISK) {
+        drayi_load_explain(load, "plan: made when %s is", load->options.disk_path);
+        return DRAY_OK;
+    }
     DRAY_TRY(agent_make(work, error));
     DRAY_TRY(destination_create(work, alignment, error));
     if (!load->options.explain_only)
