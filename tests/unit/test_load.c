@@ -618,7 +618,7 @@ static void a_released_source_leaves_the_page_cache(void **state)
         dray_loaded_get_report(loaded, &report);
         if (report.cache_bytes_after == DRAY_UNKNOWN)
             skip(); // this kernel does not tell
-        assert_int_equal(report.cache_bytes_after, 0);
+        assert_true(report.cache_bytes_after <= report.bytes / 10); // a page may be in use elsewhere
         dray_loaded_free(loaded);
     }
 }
