@@ -364,12 +364,15 @@ static bool remember_locked(void *at, size_t bytes)
     return allowed;
 }
 
+/// As the kernel does it: a munmap that fails (too many mappings to split one) has unmapped nothing, and
+/// may be tried again. Were it carried out, the second try would hit whoever was mapped there meanwhile.
 static int fault_unmap(void *at, size_t bytes)
 {
-    int result = real->unmap(at, bytes);
-    forget_locked(at, bytes);
     int code = refused(FAULT_MEMORY, "unmap");
-    return code < 0 ? code : result;
+    if (code < 0)
+        return code;
+    forget_locked(at, bytes);
+    return real->unmap(at, bytes);
 }
 
 static int fault_protect(void *at, size_t bytes, int protection)

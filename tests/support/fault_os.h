@@ -13,8 +13,8 @@
 ///             break;
 ///     }
 ///
-/// A call that gives something back (close, unmap, unlock) is carried out before it fails, so that
-/// an injected fault is never itself the leak.
+/// A close or an unlock is carried out before it fails, so that an injected fault is never itself the
+/// leak. An unmap that fails has unmapped nothing, as in the kernel.
 /// Threads: any.
 #ifndef DRAY_TESTS_FAULT_OS_H
 #define DRAY_TESTS_FAULT_OS_H
