@@ -17,7 +17,8 @@ enum { drayi_hash_text = 33 }; // lower-case hex and a NUL
 
 drayi_hash drayi_hash_of(const void *bytes, uint64_t count);
 
-/// The same, piece by piece: start, add, ..., end.
+/// The same, piece by piece: start, add, ..., end. A state wants 64-byte alignment: on the stack, not from
+/// an allocator.
 typedef XXH3_state_t drayi_hash_state;
 void drayi_hash_start(drayi_hash_state *state);
 void drayi_hash_add(drayi_hash_state *state, const void *bytes, uint64_t count);

@@ -22,9 +22,9 @@ enum { advice_dontneed = POSIX_FADV_DONTNEED };
 
 typedef struct copy_work {
     drayi_load *load;
-    dray_region *destination; // ours until the loaded takes it over
-    bool file_made;           // a DISK destination that has to go again on failure
-    dray_agent *own_agent;    // NULL: the caller's is used
+    dray_region *destination;
+    bool file_made;        // a DISK destination that has to go again on failure
+    dray_agent *own_agent; // NULL: the caller's is used
     dray_agent *agent;
     dray_plan *plan;
     dray_transfer *transfer;
@@ -336,10 +336,10 @@ static dray_status loaded_fill(copy_work *work, dray_error *error)
 {
     drayi_load *load = work->load;
     DRAY_TRY(drayi_loaded_create(load->weights, load->tensor_count, 1, &load->loaded, error));
-    dray_region *destination = work->destination;
     report_fill(work);
-    work->destination = NULL; // the keeper takes it, also on failure
-    DRAY_TRY(drayi_keeper_of_region(load->env, destination, &load->loaded->keepers[0], error));
+    // A reference of its own: the transfer, which ends later, still needs ours.
+    DRAY_TRY(drayi_keeper_of_region(load->env, dray_region_retain(work->destination),
+                                    &load->loaded->keepers[0], error));
     for (uint64_t i = 0; i < load->unit_count; i++) {
         const drayi_unit *unit = &load->units[i];
         if (unit->chunk == 0)

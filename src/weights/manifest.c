@@ -71,7 +71,7 @@ enum { printer_room = 16 << 10 };
 typedef struct printer {
     drayi_manifest_write_fn *write;
     void *self;
-    drayi_hash_state hash; // of everything printed
+    drayi_hash_state *hash; // of everything printed; on the stack, where it is aligned as it wants
     char text[printer_room];
     uint64_t used;
 } printer;
@@ -80,7 +80,7 @@ static dray_status printer_flush(printer *out, dray_error *error)
 {
     uint64_t used = out->used;
     out->used = 0;
-    drayi_hash_add(&out->hash, out->text, used);
+    drayi_hash_add(out->hash, out->text, used);
     return used ? out->write(out->self, out->text, used, error) : DRAY_OK;
 }
 
@@ -154,7 +154,7 @@ static dray_status print_all(printer *out, const drayi_manifest *manifest, dray_
     for (uint64_t i = 0; i < manifest->tensor_count; i++)
         DRAY_TRY(print_tensor(out, manifest, &manifest->tensors[i], error));
     DRAY_TRY(printer_flush(out, error));
-    drayi_hash_print(drayi_hash_end(&out->hash), hex);
+    drayi_hash_print(drayi_hash_end(out->hash), hex);
     DRAY_TRY(print_line(out, error, "end %s\n", hex));
     return printer_flush(out, error);
 }
@@ -167,7 +167,9 @@ dray_status drayi_manifest_print(const drayi_manifest *manifest, drayi_manifest_
         return DRAY_E_NOMEM;
     out->write = write;
     out->self = self;
-    drayi_hash_start(&out->hash);
+    drayi_hash_state hash;
+    out->hash = &hash;
+    drayi_hash_start(&hash);
     dray_status status = print_all(out, manifest, error);
     drayi_free(manifest->arena.env, out, sizeof(*out));
     return status;
