@@ -20,7 +20,7 @@ struct dray_region {
     // what this region itself gives back at its end (never set in a view):
     void *mapping; // anonymous mapping, may begin before native.pointer (phase)
     uint64_t mapping_bytes;
-    bool owns_files; // native.fd and native.direct_fd
+    bool owns_files;                  // native.fd and native.direct_fd
     uint64_t file_device, file_inode; // DISK: two regions opened apart may be one file
     dray_release_fn release;
     void *release_self;

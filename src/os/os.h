@@ -97,11 +97,12 @@ typedef struct drayi_os {
     // events and time
     int (*event_fd)(void);                      // non-blocking, close-on-exec
     int (*wait_fd)(int fd, int64_t timeout_ns); // 1 readable, 0 timeout; < 0: no limit
-    int (*wait_fds)(const int *fds, unsigned count, int64_t timeout_ns); // the same, any of at most 64
-    int (*watch_open)(void);                   // an fd that is readable when one of those added is (epoll)
-    int (*watch_add)(int watch_fd, int fd);    // adding one twice is fine
-    int64_t (*now_ns)(void);                    // CLOCK_MONOTONIC
-    int64_t (*cpu_ns)(void);                    // CPU time of the process
+    int (*wait_fds)(const int *fds, unsigned count,
+                    int64_t timeout_ns); // the same, any of at most 64
+    int (*watch_open)(void); // an fd that is readable when one of those added is (epoll)
+    int (*watch_add)(int watch_fd, int fd); // adding one twice is fine
+    int64_t (*now_ns)(void);                // CLOCK_MONOTONIC
+    int64_t (*cpu_ns)(void);                // CPU time of the process
     void (*sleep_ns)(int64_t ns);
     uint32_t (*cpu_count)(void);
 

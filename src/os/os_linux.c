@@ -447,7 +447,8 @@ static int linux_wait_fds(const int *fds, unsigned count, int64_t timeout_ns)
         return -EINVAL;
     for (unsigned i = 0; i < count; i++)
         wanted[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_nsec = timeout_ns % 1000000000};
     int code = ppoll(wanted, count, timeout_ns < 0 ? NULL : &timeout, NULL);
     return code < 0 ? -errno : code > 0;
 }

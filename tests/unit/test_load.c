@@ -617,7 +617,7 @@ static void a_released_source_leaves_the_page_cache(void **state)
         check_all(loaded);
         dray_loaded_get_report(loaded, &report);
         if (report.cache_bytes_after == DRAY_UNKNOWN)
-            skip(); // this kernel does not tell
+            skip();                                                 // this kernel does not tell
         assert_true(report.cache_bytes_after <= report.bytes / 10); // a page may be in use elsewhere
         dray_loaded_free(loaded);
     }
