@@ -297,43 +297,66 @@ static dray_status self_check(const drayi_planner *planner, uint32_t index, dray
     return cluster_enumerate(planner, &box, 1, error);
 }
 
-dray_status drayi_planner_check_overlap(drayi_planner *planner, dray_error *error)
+/// A target matters where its group has another target or a source; a source where its group has a target.
+static dray_status sides_choose(const drayi_planner *planner, dray_error *error)
 {
     dray_plan *plan = planner->plan;
-    uint32_t group_count = 0;
-    for (uint64_t i = 0; i < plan->region_count; i++)
-        group_count =
-            plan->regions[i].group >= group_count ? plan->regions[i].group + 1 : group_count;
-    bool *is_source =
-        drayi_alloc_array(planner->env, (uint64_t)group_count * 2, sizeof(bool), error);
-    drayi_extent *extents =
-        drayi_alloc_array(planner->env, planner->move_count * 4, sizeof(*extents), error);
-    dray_status status = is_source && extents ? DRAY_OK : DRAY_E_NOMEM;
-    bool *is_target = is_source ? is_source + group_count : NULL;
-    for (uint64_t i = 0; status == DRAY_OK && i < plan->region_count; i++) {
-        const drayi_plan_region *region = &plan->regions[i];
-        is_source[region->group] |= region->is_source;
-        is_target[region->group] |=
-            region->is_target && region->native->storage != DRAY_STORAGE_NULL;
-    }
-    uint64_t count = 0;
     bool targets_disjoint = planner->options.targets_disjoint != 0;
-    for (uint32_t i = 0; status == DRAY_OK && i < planner->move_count; i++) {
+    typedef struct group_use {
+        bool source, target;
+    } group_use;
+    uint64_t bytes = plan->region_count * sizeof(group_use); // there are at most as many groups
+    group_use *uses = drayi_alloc(planner->env, bytes, error);
+    if (!uses)
+        return DRAY_E_NOMEM;
+    for (uint64_t i = 0; i < plan->region_count; i++) {
+        const drayi_plan_region *region = &plan->regions[i];
+        bool keeps = region->native->storage != DRAY_STORAGE_NULL;
+        uses[region->group].source |= region->is_source;
+        uses[region->group].target |= region->is_target && keeps;
+    }
+    for (uint64_t i = 0; i < plan->region_count; i++) {
+        drayi_plan_region *region = &plan->regions[i];
+        const group_use *use = &uses[region->group];
+        region->compared_as_source = use->target;
+        region->compared_as_target = use->target && (use->source || !targets_disjoint);
+    }
+    drayi_free(planner->env, uses, bytes);
+    return DRAY_OK;
+}
+
+/// Counts the sides to compare, and writes their boxes unless `out` is NULL.
+static uint64_t boxes_collect(const drayi_planner *planner, drayi_extent *out)
+{
+    const drayi_plan_region *regions = planner->plan->regions;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < planner->move_count; i++) {
         const drayi_move *move = &planner->moves[i];
-        uint32_t from = plan->regions[move->source].group, to = plan->regions[move->target].group;
-        if (is_target[to] && (!targets_disjoint || is_source[to])) {
-            if (!targets_disjoint)
-                status = self_check(planner, i, error);
-            extents[count++] = side_box(planner, i, true);
-        }
-        if (is_target[from])
-            extents[count++] = side_box(planner, i, false);
+        bool target = regions[move->target].compared_as_target;
+        bool source = regions[move->source].compared_as_source;
+        count += (uint64_t)target + source;
+        if (out && target)
+            *out++ = side_box(planner, i, true);
+        if (out && source)
+            *out++ = side_box(planner, i, false);
     }
-    if (status == DRAY_OK) {
-        drayi_extents_sort(extents, extents + count, count);
-        status = extents_check(planner, extents, count, error);
+    return count;
+}
+
+dray_status drayi_planner_check_overlap(drayi_planner *planner, dray_error *error)
+{
+    DRAY_TRY(sides_choose(planner, error));
+    for (uint32_t i = 0; planner->options.targets_disjoint == 0 && i < planner->move_count; i++) {
+        if (planner->plan->regions[planner->moves[i].target].compared_as_target)
+            DRAY_TRY(self_check(planner, i, error));
     }
-    drayi_free(planner->env, is_source, (size_t)group_count * 2 * sizeof(bool));
-    drayi_free(planner->env, extents, planner->move_count * 4 * sizeof(*extents));
+    uint64_t count = boxes_collect(planner, NULL);
+    drayi_extent *extents = drayi_alloc_array(planner->env, count * 2, sizeof(*extents), error);
+    if (!extents)
+        return DRAY_E_NOMEM;
+    boxes_collect(planner, extents);
+    drayi_extents_sort(extents, extents + count, count);
+    dray_status status = extents_check(planner, extents, count, error);
+    drayi_free(planner->env, extents, count * 2 * sizeof(*extents));
     return status;
 }

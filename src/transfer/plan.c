@@ -175,9 +175,7 @@ static dray_status planner_reserve(drayi_planner *planner, uint64_t copy_count, 
     planner->moves = drayi_alloc_array(planner->env, copy_count, sizeof(*planner->moves), error);
     plan->copy_segments =
         drayi_alloc_array(planner->env, copy_count, sizeof(*plan->copy_segments), error);
-    planner->staged =
-        drayi_alloc_array(planner->env, DRAYI_STAGED_RUNS_MAX, sizeof(*planner->staged), error);
-    if (!planner->moves || !plan->copy_segments || !planner->staged)
+    if (!planner->moves || !plan->copy_segments)
         return DRAY_E_NOMEM;
     return drayi_grow(planner->env, (void **)&plan->segments, &plan->segment_capacity, copy_count,
                       sizeof(*plan->segments), error);

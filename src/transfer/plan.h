@@ -37,6 +37,7 @@ typedef struct drayi_plan_region {
     uint64_t base;  // address, or file offset, of its first byte
     uint32_t group; // regions that may share bytes have the same one
     bool is_source, is_target;
+    bool compared_as_source, compared_as_target; // by the overlap check
 } drayi_plan_region;
 
 struct dray_plan {

@@ -110,7 +110,7 @@ dray_status drayi_planner_route(drayi_planner *planner, const drayi_move *move,
                                 const drayi_route **out_route, dray_error *error);
 /// Most bytes that a step on this edge should have; UINT64_MAX when nobody minds.
 uint64_t drayi_planner_step_bytes(const drayi_planner *planner, const dray_edge *edge);
-/// Sizes the staging slots: planner->staged_*.
+/// At the first copy that needs staging: how large, how many slots (planner->staged_*).
 dray_status drayi_planner_size_staging(drayi_planner *planner, const drayi_route *route,
                                        dray_error *error);
 

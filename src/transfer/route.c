@@ -124,6 +124,10 @@ dray_status drayi_planner_size_staging(drayi_planner *planner, const drayi_route
                          "staging of %" PRIu64 " bytes is too small: one slot of %" PRIu64
                          " bytes is the least",
                          budget, least);
+    planner->staged =
+        drayi_alloc_array(planner->env, DRAYI_STAGED_RUNS_MAX, sizeof(*planner->staged), error);
+    if (!planner->staged)
+        return DRAY_E_NOMEM;
     planner->staged_max = step;
     planner->staged_alignment = alignment;
     planner->staged_lanes = lanes;

@@ -27,8 +27,8 @@ typedef struct exception {
 
 /// promise, backend: why it is left out.
 static const exception exceptions[] = {
-    {"copy", "a file that ends early is an error with exact bytes", NEVER,
-     "it has no edge to a file"},
+    {"sim", "a file that ends early is an error with exact bytes", NEVER,
+     "it counts whole runs only"},
 };
 
 /// One backend in one surrounding, and one edge of it.
