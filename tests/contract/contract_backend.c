@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { room = 3 << 20, page = 4096, ops_max = 300 };
+enum { room = 3 << 19, page = 4096, ops_max = 150 };
 
 typedef enum how_long { NEVER, NOT_YET } how_long;
 
@@ -41,13 +41,24 @@ typedef struct edge_stage {
     uint8_t *before, *after;                 // of the target
 } edge_stage;
 
-static char current[256]; // backend, edge and promise, for the message of a failure
+static uint8_t pattern[room + (1 << 20)]; // byte i of a source is pattern[i]
+static char current[256];                 // backend, edge and promise, for the message of a failure
 
 // --- both ends of an edge -------------------------------------------------------------------------------------
 
 static bool is_memory(dray_storage storage)
 {
     return storage == DRAY_STORAGE_SYSTEM || storage == DRAY_STORAGE_PINNED;
+}
+
+static void file_make(char *path, const uint8_t *bytes)
+{
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, 256, "%s/contract-XXXXXX", folder ? folder : "/tmp");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, room), room);
+    close(fd);
 }
 
 static dray_region *end_open(edge_stage *self, dray_storage storage, uint64_t position,
@@ -59,11 +70,11 @@ static dray_region *end_open(edge_stage *self, dray_storage storage, uint64_t po
     if (is_memory(storage)) {
         *memory = aligned_alloc(page, room);
         assert_non_null(*memory);
-        backend_rig_fill(*memory, room, position);
+        memcpy(*memory, pattern + position, room);
         status = dray_region_wrap(self->rig.context, storage, *memory, room, NULL, NULL, &region,
                                   &error);
     } else if (storage == DRAY_STORAGE_DISK) {
-        backend_rig_file(NULL, room, path);
+        file_make(path, pattern + position);
         dray_file_options options = {.struct_bytes = sizeof(options), .writable = 1};
         status = dray_region_open(self->rig.context, path, &options, &region, &error);
     } else if (storage == DRAY_STORAGE_NULL) {
@@ -160,10 +171,9 @@ static void check_run(edge_stage *self, const dray_segment *segment, uint64_t so
 {
     if (self->edge.to == DRAY_STORAGE_NULL)
         return;
-    uint64_t wrong =
-        backend_rig_first_wrong(self->after + target_offset, segment->run_bytes, source_offset);
-    if (wrong != DRAY_UNKNOWN)
-        fail_msg("byte %" PRIu64 " of a run to %" PRIu64 " is wrong", wrong, target_offset);
+    if (memcmp(self->after + target_offset, pattern + source_offset, segment->run_bytes) != 0)
+        fail_msg("a run of %" PRIu64 " bytes from %" PRIu64 " to %" PRIu64 " is wrong",
+                 segment->run_bytes, source_offset, target_offset);
     memcpy(self->before + target_offset, self->after + target_offset, segment->run_bytes);
 }
 
@@ -192,9 +202,9 @@ static void run_ok(edge_stage *self, dray_op *op, uint64_t bytes)
 
 static void moves_any_size_at_any_offset(edge_stage *self)
 {
-    static const uint64_t sizes[] = {1, 7, 512, page, page + 1, 65536 + 3, (1 << 20) + 5, 2 << 20};
+    static const uint64_t sizes[] = {1, 7, 512, page, page + 1, 65536 + 3, (1 << 20) + 5};
     static const uint64_t offsets[][2] = {{0, 0}, {page, 3 * page}, {1, 2}, {4095, 8191}};
-    for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         for (uint32_t k = 0; k < (is_direct(self) ? 2 : 4); k++) {
             dray_segment segment =
                 segment_of(self, offsets[k][0], offsets[k][1], fit(self, sizes[i]));
@@ -340,7 +350,7 @@ static void an_armed_descriptor_wakes_its_sleeper(edge_stage *self)
         return;
     }
     assert_false(self->rig.ops->flags & DRAY_BACKEND_MUST_POLL);
-    dray_segment segment = segment_of(self, 0, 0, fit(self, 2 << 20));
+    dray_segment segment = segment_of(self, 0, 0, fit(self, 1 << 20));
     dray_op op = op_of(self, &segment, 1);
     dray_op *one = &op;
     while (self->rig.ops->submit(self->rig.backend, &one, 1) == 0)
@@ -376,8 +386,7 @@ static void a_file_that_ends_early_is_an_error_with_exact_bytes(edge_stage *self
         fail_msg("%" PRIu64 " bytes done, %" PRIu64 " were there", op.bytes_done, left);
     look(self);
     if (self->edge.to != DRAY_STORAGE_NULL && op.bytes_done)
-        assert_true(backend_rig_first_wrong(self->after + page, op.bytes_done, page) ==
-                    DRAY_UNKNOWN);
+        assert_int_equal(memcmp(self->after + page, pattern + page, op.bytes_done), 0);
     assert_true(op.bytes_done == left);
 }
 
@@ -525,6 +534,7 @@ static int print_current(void **state)
 
 int main(void)
 {
+    backend_rig_fill(pattern, sizeof(pattern), 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(every_backend_of_this_build_keeps_its_promises, print_current),
         cmocka_unit_test_teardown(the_simulated_backend_keeps_them_too, print_current),
