@@ -81,5 +81,3 @@ foreach(name IN ITEMS liburing libnuma libcrypto)
         message(STATUS "Without ${name}: ${DRAY_WHY_NOT_${id}}")
     endif()
 endforeach()
-
-dray_optional(jansson)            # cli: JSON output
