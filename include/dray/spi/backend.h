@@ -98,7 +98,8 @@ typedef struct dray_backend_ops {
     /// where synchronous work is done.
     uint32_t (*poll)(dray_backend *backend, dray_op **out_ops, uint32_t capacity);
     // optional:
-    /// Called when a region is first used in a plan of the agent (registration), and when it is let go.
+    /// Called when the first transfer of the agent that uses a region is created (registration), and when
+    /// the last one is gone.
     dray_status (*attach)(dray_backend *backend, dray_region *region, dray_error *error);
     void (*detach)(dray_backend *backend, dray_region *region);
     /// Asks for an early end of an operation in flight; it still comes back from poll.
