@@ -37,7 +37,8 @@ typedef struct dray_weights_options {
 DRAY_API dray_status dray_weights_open(dray_context *context, const char *path,
                                        const dray_weights_options *options,
                                        dray_weights **out_weights, dray_error *error);
-/// A model whose bytes are in memory already; borrows `data`, which must outlive the weights.
+/// A model whose bytes are in memory already; borrows `data`, which must outlive the weights. Of data that is
+/// a mapping the file behind it is read, so that a file cut short is an error here, too, and no signal.
 DRAY_API dray_status dray_weights_open_data(dray_context *context, dray_model_data *data,
                                             const dray_weights_options *options,
                                             dray_weights **out_weights, dray_error *error);

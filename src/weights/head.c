@@ -71,35 +71,22 @@ static dray_status head_reserve(drayi_head *head, dray_error *error)
     }
 }
 
-static dray_status head_start(drayi_head *head, drayi_env *env, const char *path,
-                              uint64_t file_bytes, dray_error *error)
+dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, uint64_t base,
+                               const char *path, uint64_t file_bytes, dray_error *error)
 {
-    head->env = env;
-    head->path = path;
-    head->file_bytes = file_bytes;
+    *head = (drayi_head){.env = env, .path = path, .file_bytes = file_bytes, .fd = fd, .base = base};
     return head_reserve(head, error);
 }
 
-dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, const char *path,
-                               uint64_t file_bytes, dray_error *error)
+void drayi_head_open_memory(drayi_head *head, drayi_env *env, const uint8_t *bytes,
+                            const char *path, uint64_t file_bytes)
 {
-    *head = (drayi_head){.fd = fd};
-    return head_start(head, env, path, file_bytes, error);
-}
-
-dray_status drayi_head_open_data(drayi_head *head, drayi_env *env, dray_model_data *data,
-                                 const char *path, dray_error *error)
-{
-    uint64_t length = dray_model_data_length(data);
-    *head = (drayi_head){.fd = -1, .data = data};
-    if (dray_model_data_is_mapped(data))
-        return head_start(head, env, path, length, error);
-    head->env = env;
-    head->path = path;
-    head->bytes = dray_model_data_bytes(data);
-    head->file_bytes = length;
-    head->available = length;
-    return DRAY_OK;
+    *head = (drayi_head){.env = env,
+                         .path = path,
+                         .bytes = bytes,
+                         .available = file_bytes,
+                         .file_bytes = file_bytes,
+                         .fd = -1};
 }
 
 /// Where reading should go on to when `upto` is wanted: twice what is there, in whole steps.
@@ -123,9 +110,8 @@ static dray_status head_read(drayi_head *head, uint64_t bytes, dray_error *error
         !head->huge_bytes) // only advice: what is not faulted in here is faulted in by the read
         os->advise(head->reserved + first, (size_t)(end - first), MADV_POPULATE_WRITE);
     head->read_bytes += bytes;
-    if (head->data)
-        return dray_model_data_read(head->data, head->available, at, bytes, error);
-    return drayi_pread_all(os, head->fd, head->path, at, bytes, head->available, NULL, error);
+    return drayi_pread_all(os, head->fd, head->path, at, bytes, head->base + head->available, NULL,
+                           error);
 }
 
 dray_status drayi_head_need(drayi_head *head, uint64_t upto, dray_error *error)

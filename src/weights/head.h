@@ -8,9 +8,7 @@
 #define DRAY_WEIGHTS_HEAD_H
 
 #include "base/env.h"
-#include "dray/model_data.h"
-
-/// Borrows env, path and data. Zeroed: closed. Threads: one at a time while growing, any afterwards.
+/// Borrows env, path and memory. Zeroed: closed. Threads: one at a time while growing, any afterwards.
 typedef struct drayi_head {
     drayi_env *env;
     const char *path;
@@ -18,10 +16,9 @@ typedef struct drayi_head {
     uint64_t available;  // readable now
     uint64_t file_bytes; // of the whole file
     uint64_t read_bytes; // asked from the kernel, for tests and reports
-    // where the bytes come from: a descriptor, or model data
     int fd;
-    dray_model_data *data;
-    // the reservation (none when the data is memory that cannot change: then `bytes` is borrowed)
+    uint64_t base; // where in the descriptor's file the model begins
+    // the reservation; none when `bytes` is borrowed
     uint8_t *reserved;
     uint64_t reserved_bytes;
     uint8_t *mapping; // holds the reservation, and more in front where huge pages want it
@@ -29,12 +26,13 @@ typedef struct drayi_head {
     uint64_t huge_bytes; // size of a huge page, 0: ordinary pages only
 } drayi_head;
 
-/// Reserves; reads nothing yet. DRAY_E_NOMEM: not even 64 KiB of address space is left.
-dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, const char *path,
-                               uint64_t file_bytes, dray_error *error);
-/// The same over model data. Private memory is borrowed as it is; a shared mapping is read like a file.
-dray_status drayi_head_open_data(drayi_head *head, drayi_env *env, dray_model_data *data,
-                                 const char *path, dray_error *error);
+/// Reserves; reads nothing yet. The model begins at byte `base` of the file.
+/// DRAY_E_NOMEM: not even 64 KiB of address space is left.
+dray_status drayi_head_open_fd(drayi_head *head, drayi_env *env, int fd, uint64_t base,
+                               const char *path, uint64_t file_bytes, dray_error *error);
+/// Private memory that holds the whole file is borrowed as it is.
+void drayi_head_open_memory(drayi_head *head, drayi_env *env, const uint8_t *bytes,
+                            const char *path, uint64_t file_bytes);
 /// Makes [0, upto) readable; upto <= file_bytes. DRAY_E_CORRUPT: the file ends before its size says.
 dray_status drayi_head_need(drayi_head *head, uint64_t upto, dray_error *error);
 /// No more growth: gives back the address space behind what was read.

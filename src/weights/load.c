@@ -185,8 +185,10 @@ static void source_release(const drayi_load *load)
         dray_region_native native;
         dray_region_get_native(file->region, &native);
         bool whole = load->tensor_count == weights->index.tensor_count;
-        load->env->os->advise_file(native.fd, whole ? 0 : first->file_offset,
-                                   whole ? 0 : end - first->file_offset, POSIX_FADV_DONTNEED);
+        uint64_t begin = whole ? 0 : first->file_offset;
+        uint64_t bytes = (whole ? file->info.bytes : end) - begin;
+        load->env->os->advise_file(native.fd, native.file_offset + begin, bytes,
+                                   POSIX_FADV_DONTNEED);
     }
 }
 

@@ -151,7 +151,8 @@ static dray_status file_check(const dray_weights *weights, uint32_t number, dray
     if (code < 0)
         return dray_fail_os(error, -code, "statx", "look at %s again", file->info.path);
     if (now.bytes < file->facts.bytes) {
-        const dray_tensor *lost = first_lost(weights, number, now.bytes);
+        const dray_tensor *lost =
+            first_lost(weights, number, now.bytes - drayi_min(now.bytes, native.file_offset));
         return dray_fail_rule(
             error, DRAY_E_CORRUPT, "weights.source", now.bytes,
             "%s was cut short: it had %" PRIu64 " bytes when it was opened, now %" PRIu64 "%s%s",

@@ -69,8 +69,11 @@ static dray_status keeper_make(drayi_load *load, const file_share *share, uint64
     }
     dray_region_native native;
     dray_region_get_native(file->region, &native);
-    dray_model_data_options options = {
-        .struct_bytes = sizeof(options), .backing = DRAY_BACKING_MAPPED, .keep_compressed = 1};
+    dray_model_data_options options = {.struct_bytes = sizeof(options),
+                                       .backing = DRAY_BACKING_MAPPED,
+                                       .keep_compressed = 1,
+                                       .offset = native.file_offset,
+                                       .bytes = file->info.bytes};
     dray_model_data *data;
     DRAY_TRY(dray_model_data_open_fd(load->weights->context, native.fd, file->info.path, &options,
                                      &data, error));

@@ -60,7 +60,7 @@ dray_status drayi_file_head_hash(const dray_weights *weights, const drayi_model_
                                  drayi_hash *out, dray_error *error)
 {
     uint64_t count = file->info.data_offset;
-    if (file->keeper && !dray_model_data_is_mapped(drayi_keeper_data(file->keeper))) {
+    if (file->keeper) {
         *out = drayi_hash_of(dray_model_data_bytes(drayi_keeper_data(file->keeper)), count);
         return DRAY_OK;
     }

@@ -4,6 +4,7 @@
 /// Every file is opened once, by one descriptor, and never again by its name.
 #include "base/checked.h"
 #include "weights/folder.h"
+#include "weights/model_data_object.h"
 #include "weights/opened.h"
 #include "weights/shards.h"
 #include "weights/unpack.h"
@@ -72,7 +73,7 @@ static void file_close(drayi_model_file *file)
     file->keeper = NULL;
 }
 
-/// The file's bytes are those of `data` from here on.
+/// The file's bytes are those of `data`, in private memory, from here on.
 static dray_status file_take_data(dray_weights *weights, drayi_model_file *file,
                                   dray_model_data *data, bool owned, dray_error *error)
 {
@@ -80,20 +81,24 @@ static dray_status file_take_data(dray_weights *weights, drayi_model_file *file,
     DRAY_TRY(drayi_keeper_of_data(weights->env, data, owned, &file->keeper, error));
     file->region = drayi_keeper_region(file->keeper);
     file->info.bytes = dray_model_data_length(data);
-    return drayi_head_open_data(&file->head, weights->env, data, file->info.path, error);
+    drayi_head_open_memory(&file->head, weights->env, dray_model_data_bytes(data), file->info.path,
+                           file->info.bytes);
+    return DRAY_OK;
 }
 
-/// The descriptor stays the caller's; the file gets one of its own.
+/// [base, base + bytes) of an open file. The descriptor stays the caller's; the file gets its own.
 static dray_status file_take_fd(dray_weights *weights, drayi_model_file *file, int fd,
-                                const drayi_file_facts *facts, dray_error *error)
+                                uint64_t base, uint64_t bytes, dray_error *error)
 {
-    file->facts = *facts;
-    file->info.bytes = facts->bytes;
-    DRAY_TRY(dray_region_wrap_fd(weights->context, fd, file->info.path, 0, facts->bytes,
-                                 &file->region, error));
+    int code = weights->env->os->facts(fd, &file->facts);
+    if (code < 0)
+        return dray_fail_os(error, -code, "statx", "open %s", file->info.path);
+    file->info.bytes = bytes;
+    DRAY_TRY(dray_region_wrap_fd(weights->context, fd, file->info.path, base, bytes, &file->region,
+                                 error));
     dray_region_native native;
     dray_region_get_native(file->region, &native);
-    return drayi_head_open_fd(&file->head, weights->env, native.fd, file->info.path, facts->bytes,
+    return drayi_head_open_fd(&file->head, weights->env, native.fd, base, file->info.path, bytes,
                               error);
 }
 
@@ -120,7 +125,7 @@ dray_status drayi_weights_add_file(dray_weights *weights, const char *path, dray
         S_ISREG(facts.mode) ? file_entry(weights, path, &file, error)
                             : dray_fail(error, DRAY_E_INVALID, "open %s: not a regular file", path);
     if (status == DRAY_OK)
-        status = file_take_fd(weights, file, fd, &facts, error);
+        status = file_take_fd(weights, file, fd, 0, facts.bytes, error);
     drayi_close_file(os, fd);
     return status;
 }
@@ -266,7 +271,7 @@ static const dray_codec_ops *codec_of(const drayi_env *env, const uint8_t *head,
 static dray_status file_decode(dray_weights *weights, drayi_model_file *file,
                                const dray_codec_ops *codec, dray_error *error)
 {
-    if (file->keeper)
+    if (file->keeper || file->head.base > 0)
         return dray_fail(error, DRAY_E_UNSUPPORTED,
                          "the data is %s; open it decoded (keep_compressed 0)", codec->name);
     dray_region_native native;
@@ -371,7 +376,7 @@ static dray_status open_path(dray_weights *weights, const char *path, dray_error
         drayi_model_file *file;
         status = file_entry(weights, path, &file, error);
         if (status == DRAY_OK)
-            status = file_take_fd(weights, file, fd, &facts, error);
+            status = file_take_fd(weights, file, fd, 0, facts.bytes, error);
     } else {
         status = add_stream(weights, path, fd, &facts, error);
     }
@@ -379,12 +384,19 @@ static dray_status open_path(dray_weights *weights, const char *path, dray_error
     return status == DRAY_OK ? read_model(weights, error) : status;
 }
 
+/// A mapping is read by its file, like any other: through the mapping itself, a file cut short meanwhile
+/// would be a signal.
 static dray_status open_data(dray_weights *weights, dray_model_data *data, dray_error *error)
 {
     const char *path = dray_model_data_path(data);
+    drayi_extent extent = drayi_data_extent(data);
     drayi_model_file *file;
     DRAY_TRY(file_entry(weights, path ? path : "memory", &file, error));
-    DRAY_TRY(file_take_data(weights, file, data, false, error));
+    if (dray_model_data_is_mapped(data) && extent.fd >= 0)
+        DRAY_TRY(file_take_fd(weights, file, extent.fd, extent.file_offset,
+                              dray_model_data_length(data), error));
+    else
+        DRAY_TRY(file_take_data(weights, file, data, false, error));
     return read_model(weights, error);
 }
 

@@ -215,7 +215,7 @@ static void a_head_grows_without_moving(void **state)
     drayi_head head;
     int fd;
     assert_int_equal(drayi_open_file(fault_os(), path, 0, 0, &fd, &error), DRAY_OK);
-    assert_int_equal(drayi_head_open_fd(&head, drayi_env_of(context), fd, path, bytes, &error),
+    assert_int_equal(drayi_head_open_fd(&head, drayi_env_of(context), fd, 0, path, bytes, &error),
                      DRAY_OK);
     const uint8_t *at = head.bytes;
     assert_int_equal(head.available, 0);
@@ -264,7 +264,7 @@ static void little_address_space_is_enough_for_a_small_head(void **state)
     int fd;
     assert_int_equal(drayi_open_file(fault_os(), path, 0, 0, &fd, &error), DRAY_OK);
     fault_os_inject(&(fault_plan){.at = 1, .repeat = 3, .groups = FAULT_MEMORY, .code = -ENOMEM});
-    assert_int_equal(drayi_head_open_fd(&head, drayi_env_of(context), fd, path, 1 << 20, &error),
+    assert_int_equal(drayi_head_open_fd(&head, drayi_env_of(context), fd, 0, path, 1 << 20, &error),
                      DRAY_OK);
     assert_int_equal(head.reserved_bytes, 128 << 10);
     fault_os_inject(&(fault_plan){0});
@@ -530,6 +530,57 @@ static void a_model_in_memory_opens(void **state)
     free(file);
 }
 
+/// Also at an offset inside a larger file.
+static void a_mapped_model_is_read_by_its_file(void **state)
+{
+    (void)state;
+    enum { before = 4096 * 3 };
+    safetensors_writer writer = {0};
+    uint64_t bytes, shape[] = {6000};
+    safetensors_writer_tensor(&writer, "a", "U8", shape, 1, NULL, 6000);
+    uint8_t *file = safetensors_writer_finish(&writer, &bytes);
+    uint8_t *inside = calloc(1, before + bytes);
+    memcpy(inside + before, file, bytes);
+    const char *path = test_file_write("inside", inside, before + bytes);
+    dray_model_data_options mapped = {
+        .struct_bytes = sizeof(mapped), .backing = DRAY_BACKING_MAPPED, .offset = before};
+    for (int method = DRAY_LOAD_DIRECT; method <= DRAY_LOAD_MAPPED; method++) {
+        dray_model_data *data;
+        dray_weights *weights;
+        dray_loaded *loaded;
+        dray_tensor_view view;
+        int fd;
+        assert_int_equal(drayi_open_file(fault_os(), path, 0, 0, &fd, &error), DRAY_OK);
+        assert_int_equal(dray_model_data_open_fd(context, fd, "inside", &mapped, &data, &error),
+                         DRAY_OK);
+        drayi_close_file(fault_os(), fd);
+        dray_status status = dray_weights_open_data(context, data, NULL, &weights, &error);
+        if (status != DRAY_OK)
+            fail_msg("%s", error.message);
+        dray_load_options options = {.struct_bytes = sizeof(options),
+                                     .method = (dray_load_method)method};
+        status = dray_weights_load(weights, &options, &loaded, &error);
+        if (status != DRAY_OK && !(method == DRAY_LOAD_DIRECT && status == DRAY_E_UNSUPPORTED))
+            fail_msg("%s", error.message);
+        if (status == DRAY_OK) {
+            assert_int_equal(dray_loaded_tensor_at(loaded, 0, &view, &error), DRAY_OK);
+            assert_memory_equal(view.pointer, file + view.tensor->offset, 6000);
+            dray_loaded_free(loaded);
+        }
+        if (method == DRAY_LOAD_MAPPED) { // no signal
+            assert_int_equal(truncate(path, before + 100), 0);
+            options.method = DRAY_LOAD_BUFFERED;
+            assert_int_equal(dray_weights_load(weights, &options, &loaded, &error), DRAY_E_CORRUPT);
+            assert_non_null(strstr(error.message, "lost from tensor a"));
+        }
+        dray_weights_close(weights);
+        dray_model_data_close(data);
+    }
+    unlink(path);
+    free(inside);
+    free(file);
+}
+
 // --- arrays ----------------------------------------------------------------------------------------
 
 static dray_weights *open_arrays(bool big_endian, bool lenient)
@@ -763,6 +814,7 @@ int main(void)
         with_folder(splits_that_do_not_belong_together_are_refused),
         with_context(split_names_are_read_strictly),
         with_context(a_model_in_memory_opens),
+        with_context(a_mapped_model_is_read_by_its_file),
         with_context(arrays_are_walked_in_host_order),
         with_context(nested_arrays_are_walked_one_by_one),
         with_context(a_compressed_model_is_decoded_and_opened),
