@@ -541,9 +541,10 @@ static void every_fault_is_an_error_and_leaks_nothing(void **state)
             if (status != DRAY_OK)
                 assert_true(hit && error.status == status && strlen(error.message) > 8);
             assert_true(by_call || !hit || status == DRAY_E_NOMEM);
+            bool kept = strcmp(fault_os_last_hit(), "unmap") == 0; // the kernel kept the mapping
             fault_os_reset();
             assert_int_equal(fault_os_open_fds(), fds);
-            assert_int_equal(locked_bytes(), locked);
+            assert_true(kept || locked_bytes() == locked);
             dray_context_destroy(context);
             assert_int_equal(counting_allocator_live_bytes(&counter), 0);
         }
