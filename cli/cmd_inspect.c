@@ -331,12 +331,10 @@ static void shape_cell(table *rows, const dray_tensor *tensor)
 
 static void print_tensors(const dray_weights *weights, const dray_weights_info *info)
 {
-    static const table_column columns[] = {{"tensor", TABLE_LEFT, TABLE_CUT_MIDDLE},
-                                           {"dtype", TABLE_LEFT, 0},
-                                           {"shape", TABLE_RIGHT, TABLE_CUT_MIDDLE},
-                                           {"bytes", TABLE_RIGHT, 0},
-                                           {"offset", TABLE_RIGHT, 0},
-                                           {"file", TABLE_RIGHT, 0}};
+    static const table_column columns[] = {
+        {"tensor", TABLE_LEFT, TABLE_CUT_MIDDLE}, {"dtype", TABLE_LEFT, 0},
+        {"shape", TABLE_RIGHT, TABLE_CUT_MIDDLE}, {"bytes", TABLE_RIGHT, 0},
+        {"offset", TABLE_RIGHT, TABLE_MAY_GO},    {"file", TABLE_RIGHT, TABLE_MAY_GO}};
     const dray_tensor *tensor;
     bool files = info->file_count > 1;
     table *rows = table_create(columns, files ? 6 : 5);

@@ -14,11 +14,9 @@
 typedef struct table_column {
     const char *title; ///< NULL in all columns: a table without a head
     enum { TABLE_LEFT = 0, TABLE_RIGHT = 1 } align;
-    enum {
-        TABLE_WHOLE = 0,
-        TABLE_CUT_MIDDLE = 1,
-        TABLE_CUT_END = 2
-    } cut; ///< when the terminal is narrow
+    /// When the terminal is narrow: columns that may go are left out first, the last one before the
+    /// others; then those that may be cut are.
+    enum { TABLE_WHOLE = 0, TABLE_CUT_MIDDLE = 1, TABLE_CUT_END = 2, TABLE_MAY_GO = 3 } cut;
 } table_column;
 
 /// Borrows `columns`. Cells are filled row by row.

@@ -67,11 +67,53 @@ static void a_narrow_terminal_cuts_names_and_never_numbers(void **state)
     page out;
     page_open(&out);
     table *rows = three_columns();
-    table_print_within(rows, out.stream, 0, 28);
+    table_print_within(rows, out.stream, 0, 29);
     table_destroy(rows);
-    assert_page(&out, "tensor           bytes  kind\n"
-                      "blk.0....weight   4096  Q4_K\n"
-                      "norm                 8  F32\n");
+    assert_page(&out, "tensor            bytes  kind\n"
+                      "blk.0.....weight   4096  Q4_K\n"
+                      "norm                  8  F32\n");
+}
+
+static void no_line_ends_in_blanks(void **state)
+{
+    (void)state;
+    page out;
+    page_open(&out);
+    table *rows = table_create(columns, 3);
+    const char *const cells[] = {"a", "1", "long", "b", "2", ""};
+    for (size_t i = 0; i < 6; i++)
+        table_cell(rows, "%s", cells[i]);
+    table_print_within(rows, out.stream, 2, 0);
+    table_destroy(rows);
+    assert_page(&out, "  tensor  bytes  kind\n"
+                      "  a           1  long\n"
+                      "  b           2\n");
+}
+
+static void a_narrow_terminal_leaves_out_what_may_go(void **state)
+{
+    (void)state;
+    static const table_column some[] = {{"name", TABLE_LEFT, TABLE_CUT_MIDDLE},
+                                        {"offset", TABLE_RIGHT, TABLE_MAY_GO},
+                                        {"file", TABLE_RIGHT, TABLE_MAY_GO}};
+    static const char *const wanted[] = {
+        "name                      offset  file\nblk.0.attn_output.weight      96     1\n",
+        "name                      offset\nblk.0.attn_output.weight      96\n",
+        "name\nblk.0.attn_output.weight\n",
+        "name\nblk.0.....weight\n",
+    };
+    static const unsigned widths[] = {38, 37, 31, 16};
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        page out;
+        page_open(&out);
+        table *rows = table_create(some, 3);
+        table_cell(rows, "blk.0.attn_output.weight");
+        table_cell(rows, "96");
+        table_cell(rows, "1");
+        table_print_within(rows, out.stream, 0, widths[i]);
+        table_destroy(rows);
+        assert_page(&out, wanted[i]);
+    }
 }
 
 // --- JSON ----------------------------------------------------------------------------------------
@@ -191,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_stand_right_and_text_left),
         cmocka_unit_test(a_narrow_terminal_cuts_names_and_never_numbers),
+        cmocka_unit_test(a_narrow_terminal_leaves_out_what_may_go),
+        cmocka_unit_test(no_line_ends_in_blanks),
         cmocka_unit_test(objects_take_lines_and_flat_ones_do_not),
         cmocka_unit_test(numbers_are_exact),
         cmocka_unit_test(text_is_always_valid),

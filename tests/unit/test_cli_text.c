@@ -22,9 +22,8 @@ static void nothing_acts_on_a_terminal(void **state)
     assert_safe("\xc2\x9b"
                 "31m",
                 5, "\\u{9b}31m"); // CSI as one character
-    assert_safe("\xe2\x80\xae"
-                "abc",
-                6, "\\u{202e}abc");                    // right to left
+    const char right_to_left[] = {(char)0xe2, (char)0x80, (char)0xae, 'a', 'b', 'c'};
+    assert_safe(right_to_left, sizeof(right_to_left), "\\u{202e}abc");
     assert_safe("\xe2\x80\xa8", 3, "\\u{2028}");       // line separator
     assert_safe("\xff\xc0\x80", 3, "\\xff\\xc0\\x80"); // no UTF-8, and an overlong NUL
     assert_safe("\xed\xa0\x80", 3, "\\xed\\xa0\\x80"); // half of a pair
