@@ -49,7 +49,7 @@ static void number_load(dray_value *out, const uint8_t *bytes, bool swapped)
     uint64_t bits;
     switch (out->type) {
     case DRAY_VALUE_I8:
-        out->as.i64 = (int8_t)bytes[0];
+        out->as.i64 = bytes[0] < 0x80 ? bytes[0] : bytes[0] - 0x100;
         break;
     case DRAY_VALUE_U16:
         out->as.u64 = drayi_load_u16(bytes, swapped);

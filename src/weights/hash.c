@@ -53,7 +53,7 @@ static int digit_value(char digit)
 
 bool drayi_hash_read(const char *text, drayi_hash *out)
 {
-    for (int i = 0; i < 16; i++) {
+    for (size_t i = 0; i < sizeof(out->bytes); i++) {
         int high = digit_value(text[2 * i]);
         int low = high < 0 ? -1 : digit_value(text[2 * i + 1]);
         if (low < 0)

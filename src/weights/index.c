@@ -16,8 +16,11 @@ drayi_shown drayi_show(dray_text name)
     drayi_shown shown;
     size_t room = sizeof(shown.text) - 4, length = name.length < room ? (size_t)name.length : room;
     for (size_t i = 0; i < length; i++) {
-        unsigned char letter = (unsigned char)name.bytes[i];
-        shown.text[i] = letter < 0x20 || letter == 0x7F ? '?' : (char)letter;
+        char letter = name.bytes[i];
+        bool control = ((unsigned char)letter < 0x20) || letter == 0x7F;
+        shown.text[i] = '?';
+        if (!control)
+            shown.text[i] = letter;
     }
     memcpy(shown.text + length, name.length > room ? "..." : "", name.length > room ? 4 : 1);
     return shown;

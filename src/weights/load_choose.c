@@ -63,26 +63,31 @@ static bool prefers_mapping(const drayi_survey *survey, drayi_choice *out)
 {
     if (survey->storage != DRAY_STORAGE_SYSTEM || survey->release_source)
         return false;
-    if (survey->memory_limit && survey->destination_bytes > survey->memory_limit)
+    if (survey->memory_limit && survey->destination_bytes > survey->memory_limit) {
         because(out,
                 "a copy needs %" PRIu64 " bytes, the limit is %" PRIu64 "; a mapping needs none",
                 survey->destination_bytes, survey->memory_limit);
-    else if (survey->available_bytes != DRAY_UNKNOWN &&
-             survey->destination_bytes > survey->available_bytes)
+        return true;
+    }
+    if (survey->available_bytes != DRAY_UNKNOWN &&
+        survey->destination_bytes > survey->available_bytes) {
         because(out,
                 "a copy needs %" PRIu64 " bytes, %" PRIu64
                 " are available%s; a mapping can be paged out",
                 survey->destination_bytes, survey->available_bytes,
                 survey->limited_by_cgroup ? " in this cgroup" : "");
-    else if (survey->network_file_system)
+        return true;
+    }
+    if (survey->network_file_system)
         return false; // faults over a network: 30 to 50 times slower than reading
-    else if (survey->memory_file_system)
+    if (survey->memory_file_system) {
         because(out, "%s keeps its files in memory: a mapping is them", survey->file_system);
-    else if (is_cached(survey, 90) && survey->looked_bytes >= small_bytes)
-        because(out, "%u%% are in the page cache: a mapping shows them without a copy",
-                cached_share(survey));
-    else
+        return true;
+    }
+    if (!is_cached(survey, 90) || survey->looked_bytes < small_bytes)
         return false;
+    because(out, "%u%% are in the page cache: a mapping shows them without a copy",
+            cached_share(survey));
     return true;
 }
 

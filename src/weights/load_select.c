@@ -37,8 +37,10 @@ static uint64_t unit_most(const drayi_load *load)
 
 static uint64_t units_of(const drayi_load *load, uint64_t bytes)
 {
-    uint64_t most = unit_most(load);
-    return bytes == 0 ? 1 : (bytes - 1) / most + 1;
+    if (!load->manifest)
+        return 1;
+    uint64_t chunks = drayi_chunks_of(bytes, load->manifest->chunk_bytes);
+    return chunks ? chunks : 1; // an empty tensor is waited for, too
 }
 
 static dray_status tensors_collect(drayi_load *load, dray_error *error)

@@ -22,7 +22,7 @@ dray_status drayi_loaded_create(const dray_weights *weights, uint64_t tensor_cou
     loaded->keeper_count = keeper_count;
     loaded->tensors = drayi_alloc_array(env, tensor_count, sizeof(*loaded->tensors), error);
     loaded->keepers = loaded->tensors
-                          ? drayi_alloc_array(env, keeper_count, sizeof(*loaded->keepers), error)
+                          ? drayi_alloc_array(env, keeper_count, sizeof(drayi_keeper *), error)
                           : NULL;
     if (!loaded->keepers) {
         dray_loaded_free(loaded);
@@ -39,7 +39,7 @@ void dray_loaded_free(dray_loaded *loaded)
     drayi_env *env = loaded->env;
     for (uint64_t i = 0; loaded->keepers && i < loaded->keeper_count; i++)
         drayi_keeper_release(loaded->keepers[i]);
-    drayi_free(env, loaded->keepers, (size_t)loaded->keeper_count * sizeof(*loaded->keepers));
+    drayi_free(env, loaded->keepers, (size_t)loaded->keeper_count * sizeof(drayi_keeper *));
     drayi_free(env, loaded->tensors, (size_t)loaded->count * sizeof(*loaded->tensors));
     drayi_free(env, loaded, sizeof(*loaded));
 }

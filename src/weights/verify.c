@@ -67,7 +67,7 @@ static dray_status work_build(model_scan *work, dray_error *error)
     DRAY_TRY(drayi_choose(&load->survey, DRAY_LOAD_AUTO, &load->choice, error));
     drayi_load_explain(load, "method: %s", load->choice.reason);
     work->found = drayi_alloc_array(load->env, load->unit_count, sizeof(*work->found), error);
-    work->regions = drayi_alloc_array(load->env, weights->file_count, sizeof(*work->regions), error);
+    work->regions = drayi_alloc_array(load->env, weights->file_count, sizeof(dray_region *), error);
     if (!work->found || !work->regions)
         return DRAY_E_NOMEM;
     for (uint64_t i = 0; i < weights->file_count; i++)
@@ -79,7 +79,7 @@ static void work_free(model_scan *work)
 {
     drayi_env *env = work->load.env;
     drayi_free(env, work->found, (size_t)work->load.unit_count * sizeof(*work->found));
-    drayi_free(env, work->regions, (size_t)work->load.weights->file_count * sizeof(*work->regions));
+    drayi_free(env, work->regions, (size_t)work->load.weights->file_count * sizeof(dray_region *));
     drayi_load_free(&work->load);
     drayi_manifest_free(&work->manifest);
 }

@@ -250,7 +250,8 @@ static void only_matching_tensors_are_loaded(void **state)
     assert_int_equal(dray_loaded_tensor_at(loaded, 2, &view, &error), DRAY_E_INVALID);
     dray_load_report report;
     dray_loaded_get_report(loaded, &report);
-    assert_true(report.destination_bytes < 3 * tensor_bytes); // what lies between was not read
+    assert_true(report.destination_bytes <
+                UINT64_C(3) * tensor_bytes); // what lies between was not read
     dray_loaded_free(loaded);
     options.tensors = "encoder.*";
     assert_int_equal(dray_weights_load(weights, &options, &loaded, &error), DRAY_E_NOTFOUND);
@@ -411,8 +412,8 @@ static void on_explain(void *self, const char *line)
     witness *seen = self;
     seen->lines++;
     assert_null(strchr(line, '\n'));
-    strncat(seen->text, line, sizeof(seen->text) - strlen(seen->text) - 2);
-    strcat(seen->text, "\n");
+    size_t used = strlen(seen->text);
+    snprintf(seen->text + used, sizeof(seen->text) - used, "%s\n", line);
 }
 
 static dray_load_events events_of(witness *seen)

@@ -155,7 +155,7 @@ static void a_flipped_bit_names_tensor_and_chunk(void **state)
     };
     write_manifest();
     const dray_tensor *tensor = dray_weights_tensor_find(weights, "blk.5.w", 7, NULL);
-    uint64_t at = tensor->offset + 3 * chunk_bytes + 17;
+    uint64_t at = tensor->offset + UINT64_C(3) * chunk_bytes + 17;
     test_model_flip(model_path, at);
     reopen();
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
@@ -215,7 +215,7 @@ static void verify_can_go_on_and_name_all_that_is_bad(void **state)
     write_manifest();
     const dray_tensor *first = dray_weights_tensor_find(weights, "blk.1.w", 7, NULL);
     test_model_flip(model_path, first->offset);
-    test_model_flip(model_path, first->offset + 2 * chunk_bytes);
+    test_model_flip(model_path, first->offset + UINT64_C(2) * chunk_bytes);
     test_model_flip(model_path, dray_weights_tensor_find(weights, "blk.8.w", 7, NULL)->offset);
     reopen();
     bad_list list = {0};
