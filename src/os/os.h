@@ -94,6 +94,11 @@ typedef struct drayi_os {
     uint64_t (*page_bytes)(void);
     uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
 
+    // shared libraries, loaded for good: vendors' drivers start threads and do not survive unloading
+    void *(*library_open)(const char *name, char *out_why, size_t why_bytes); // NULL: out_why tells
+    void *(*library_symbol)(void *library, const char *name);                 // NULL: not there
+    int (*library_close)(void *library);
+
     // events and time
     int (*event_fd)(void);                      // non-blocking, close-on-exec
     int (*wait_fd)(int fd, int64_t timeout_ns); // 1 readable, 0 timeout; < 0: no limit

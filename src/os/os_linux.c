@@ -6,6 +6,7 @@
 #include "os/os_uring.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -424,6 +425,28 @@ static uint64_t linux_huge_page_bytes(void)
     return !off && file_number(path, "", &bytes) ? bytes : 0;
 }
 
+// --- shared libraries ----------------------------------------------------------------------------
+
+static void *linux_library_open(const char *name, char *out_why, size_t why_bytes)
+{
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) {
+        const char *why = dlerror();
+        snprintf(out_why, why_bytes, "%s", why ? why : "no reason given");
+    }
+    return library;
+}
+
+static void *linux_library_symbol(void *library, const char *name)
+{
+    return dlsym(library, name);
+}
+
+static int linux_library_close(void *library)
+{
+    return dlclose(library) == 0 ? 0 : -EINVAL;
+}
+
 // --- events and time -----------------------------------------------------------------------------
 
 static int linux_event_fd(void)
@@ -535,6 +558,9 @@ const drayi_os drayi_os_linux = {
     .process_memory = linux_process_memory,
     .page_bytes = linux_page_bytes,
     .huge_page_bytes = linux_huge_page_bytes,
+    .library_open = linux_library_open,
+    .library_symbol = linux_library_symbol,
+    .library_close = linux_library_close,
     .event_fd = linux_event_fd,
     .wait_fd = linux_wait_fd,
     .wait_fds = linux_wait_fds,
