@@ -7,14 +7,15 @@
 #   WANTS     used where present; ELSE says what the component does without ("threads and pread")
 #   UNPROVEN  what it has not been run against yet; `dray info` shows it
 #
-# The source is <folder of the kind>/<kind>_<name>.c and ends in the table drayi_<kind>_<name>. What
+# The source is <folder of the kind>/<kind>_<name>.c (of a device: one folder deeper) and ends in the table drayi_<kind>_<name>. What
 # was built, what was left out and why is generated into components.c (see src/core/components.h).
 
 # kind, folder. The table's type is dray_<kind>_ops, the list's field is <kind>s.
-set(DRAY_COMPONENT_KINDS backend format codec)
+set(DRAY_COMPONENT_KINDS backend format codec device)
 set(DRAY_COMPONENT_FOLDER_backend src/backend)
 set(DRAY_COMPONENT_FOLDER_format src/format)
 set(DRAY_COMPONENT_FOLDER_codec src/format)
+set(DRAY_COMPONENT_FOLDER_device src/device/*) # a folder for each: <folder>/<name>/device_<name>.c
 list(JOIN DRAY_COMPONENT_KINDS "|" DRAY_COMPONENT_KINDS_REGEX)
 
 # New component sources must make CMake run again, hence a glob and not if(EXISTS).
@@ -45,8 +46,8 @@ macro(dray_component kind name)
     if(NOT "${kind}" IN_LIST DRAY_COMPONENT_KINDS)
         message(FATAL_ERROR "dray_component(${kind} ${name}): the kinds are ${DRAY_COMPONENT_KINDS}.")
     endif()
-    set(component_source
-        ${CMAKE_CURRENT_SOURCE_DIR}/${DRAY_COMPONENT_FOLDER_${kind}}/${kind}_${name}.c)
+    string(REPLACE "*" "${name}" component_folder "${DRAY_COMPONENT_FOLDER_${kind}}")
+    set(component_source ${CMAKE_CURRENT_SOURCE_DIR}/${component_folder}/${kind}_${name}.c)
     list(APPEND DRAY_COMPONENT_LISTED ${component_source})
     set(component_left_out "")
     set(component_note "")

@@ -4,6 +4,7 @@
 
 #include "dray/base.h"
 #include "dray/context.h"
+#include "dray/device.h"
 #include "dray/dtype.h"
 #include "dray/memory.h"
 #include "dray/model_data.h"

@@ -35,7 +35,7 @@ typedef void (*dray_release_fn)(void *self, void *pointer, uint64_t bytes);
 
 typedef struct dray_region_options {
     size_t struct_bytes;
-    dray_storage storage; ///< SYSTEM (default), PINNED or NULL
+    dray_storage storage; ///< SYSTEM (default), PINNED or NULL; with a device: DEVICE, MANAGED, PINNED
     uint32_t reserved;
     uint64_t bytes;     ///< > 0
     uint64_t alignment; ///< power of two; 0: the page size
@@ -43,6 +43,10 @@ typedef struct dray_region_options {
                     ///< a destination that mirrors a file's offset needs no staging for direct I/O
     uint32_t huge_pages; ///< 0: ask for transparent huge pages when the region is large; 1: never; 2: always
     uint32_t on_demand; ///< 1: pages are not faulted in at creation (PINNED: locked as they are touched)
+    /// Whose memory: needed for DEVICE and MANAGED. PINNED: the device's driver allocates and locks it.
+    /// The region keeps the device. Then `phase` is 0 and huge_pages and on_demand do not apply;
+    /// `alignment` 0 is the device's own.
+    struct dray_device *device;
 } dray_region_options;
 
 /// Fresh zeroed memory. PINNED really locks it: DRAY_E_NOMEM when RLIMIT_MEMLOCK is too small, with

@@ -20,6 +20,7 @@ typedef struct drayi_env {
     const struct dray_backend_ops *const *backends; // NULL-terminated
     const struct dray_format_ops *const *formats;   // NULL-terminated
     const struct dray_codec_ops *const *codecs;     // NULL-terminated
+    const struct dray_device_ops *const *devices;   // NULL-terminated
 } drayi_env;
 
 /// The environment inside a context (core asserts that it is the first member).

@@ -5,12 +5,14 @@
 #include "dray/context.h"
 #include "dray/spi/backend.h"
 #include "dray/spi/codec.h"
+#include "dray/spi/device.h"
 #include "dray/spi/format.h"
 
 typedef struct drayi_component_list {
     const dray_backend_ops *const *backends; // NULL-terminated
     const dray_format_ops *const *formats;   // NULL-terminated
     const dray_codec_ops *const *codecs;     // NULL-terminated
+    const dray_device_ops *const *devices;   // NULL-terminated
     const dray_component_info *infos;
     uint32_t info_count;
 } drayi_component_list;

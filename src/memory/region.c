@@ -87,6 +87,7 @@ dray_status dray_region_view(dray_region *parent, uint64_t offset, uint64_t byte
     if (view->native.pointer)
         view->native.pointer = (char *)parent->native.pointer + offset;
     view->native.file_offset += offset;
+    view->native.device_address += offset;
     view->parent = dray_region_retain(parent);
     *out_view = view;
     return DRAY_OK;

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "memory/lock.h"
 #include "memory/region.h"
+#include "memory/region_device.h"
 #include "memory/room.h"
 
 #include <errno.h>
@@ -108,6 +109,14 @@ dray_status dray_region_create(dray_context *context, const dray_region_options 
     drayi_env *env = drayi_env_of(context);
     dray_region_options options;
     DRAY_TRY(drayi_options(&options, sizeof(options), given, "dray_region_options", error));
+    if (options.device && options.storage)
+        return drayi_region_maker_of(options.device)
+            ->make(options.device, &options, out_region, error);
+    if (options.device || options.storage == DRAY_STORAGE_DEVICE ||
+        options.storage == DRAY_STORAGE_MANAGED)
+        return dray_fail(error, DRAY_E_INVALID, "create region: %s",
+                         options.device ? "a device is given, but no storage kind"
+                                        : "device and managed memory need a device");
     if (options.storage == 0)
         options.storage = DRAY_STORAGE_SYSTEM;
     if (options.alignment == 0)

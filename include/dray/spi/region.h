@@ -20,6 +20,11 @@ typedef struct dray_region_native {
     uint32_t direct_memory_align; ///< DISK with direct_fd: alignment of memory addresses
     uint32_t direct_offset_align; ///< DISK with direct_fd: alignment of file offsets and lengths
     const char *name;             ///< for messages; never NULL
+    // memory that a device's driver made or knows; NULL and 0 otherwise:
+    struct dray_device *device;
+    const struct dray_device_ops *family; ///< of that device
+    void *device_memory;     ///< the driver's handle (cl_mem), or NULL where the address says all
+    uint64_t device_address; ///< of the first byte: device address, or offset inside device_memory
 } dray_region_native;
 
 DRAY_API void dray_region_get_native(const dray_region *region, dray_region_native *out_native);
