@@ -14,4 +14,5 @@ dray_component(codec lz4 NEEDS liblz4)
 dray_component(codec lz4_block)
 dray_component(codec gzip NEEDS zlib)
 
+dray_component(device opencl)
 dray_component(device sim)

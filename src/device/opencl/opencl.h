@@ -1,0 +1,50 @@
+/// The OpenCL family's inside: the ICD loader, a device, and how its codes become errors.
+///
+///     device_opencl.c   loading, describing, opening; the table
+///     opencl_memory.c   buffers and shared virtual memory
+///     opencl_copy.c     queues and events
+///     opencl_error.c    codes and their names
+#ifndef DRAY_DEVICE_OPENCL_OPENCL_H
+#define DRAY_DEVICE_OPENCL_OPENCL_H
+
+#include "base/env.h"
+#include "device/opencl/opencl_calls.h"
+#include "dray/spi/device.h"
+
+enum { DRAYI_OPENCL_DEVICES_MAX = 64 };
+
+/// One device of the machine: the devices of all platforms, in the loader's order.
+typedef struct drayi_opencl_place {
+    cl_platform_id platform;
+    cl_device_id device;
+} drayi_opencl_place;
+
+struct dray_driver {
+    drayi_env *env;
+    void *library;
+    drayi_opencl_calls calls;
+    uint32_t absent; // groups that lack a call
+    char missing[256];
+    uint32_t count;
+    drayi_opencl_place places[DRAYI_OPENCL_DEVICES_MAX];
+};
+
+/// A context of its own for each opened device: a buffer then lives on that device and nowhere else.
+struct dray_device_self {
+    dray_driver *driver;
+    uint32_t ordinal;
+    cl_device_id device;
+    cl_context context;
+    cl_command_queue queue; // for zeroing fresh memory
+};
+
+/// Writes "<call> <what>: CL_... (code)". The status follows from the code: NOMEM, else DEVICE.
+dray_status drayi_opencl_fail(dray_error *error, cl_int code, const char *call, const char *format,
+                              ...) DRAY_PRINTF(4, 5);
+/// The driver said success and gave nothing.
+dray_status drayi_opencl_fail_empty(dray_error *error, const char *call);
+
+extern const dray_device_memory_ops drayi_opencl_memory;
+extern const dray_device_copy_ops drayi_opencl_copy;
+
+#endif

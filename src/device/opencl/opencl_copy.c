@@ -1,0 +1,204 @@
+/// Copies in queues of an OpenCL driver.
+///
+/// Queues are in order, but a command that fails does not stop those behind it, and its failure stands in
+/// its own event only. So every run keeps its event: the job has ended when the last one has, and it ended
+/// well when all have. (A marker that waits for all of them would say the same in one event; PoCL 3.1's
+/// `basic` device crashes when one of them has failed already.)
+#include "device/opencl/opencl.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+
+struct dray_stream {
+    dray_device_self *device;
+    cl_command_queue queue;
+    pthread_mutex_t lock; // a waiter in another thread may be late, and look at a newer job
+    uint64_t job;         // guarded by lock
+    uint32_t count;       // guarded by lock: runs of the job
+    cl_event events[DRAY_DEVICE_RUNS_MAX]; // guarded by lock: the first `count`
+};
+
+static void events_release(const dray_stream *stream, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        stream->device->driver->calls.event_release(stream->events[i]);
+}
+
+static void job_forget(dray_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    events_release(stream, stream->count);
+    stream->count = 0;
+    stream->job++;
+    pthread_mutex_unlock(&stream->lock);
+}
+
+static void opencl_stream_close(dray_stream *stream)
+{
+    const drayi_opencl_calls *calls = &stream->device->driver->calls;
+    if (stream->queue)
+        calls->queue_finish(stream->queue);
+    job_forget(stream);
+    if (stream->queue)
+        calls->queue_release(stream->queue);
+    pthread_mutex_destroy(&stream->lock);
+    drayi_free(stream->device->driver->env, stream, sizeof(*stream));
+}
+
+static dray_status opencl_stream_open(dray_device_self *device, dray_stream **out_stream,
+                                      dray_error *error)
+{
+    dray_stream *stream = drayi_new(device->driver->env, dray_stream, error);
+    if (!stream)
+        return DRAY_E_NOMEM;
+    stream->device = device;
+    pthread_mutex_init(&stream->lock, NULL);
+    cl_int code = DRAYI_OPENCL_SUCCESS;
+    stream->queue = device->driver->calls.queue_create(device->context, device->device, 0, &code);
+    dray_status status = DRAY_OK;
+    if (code != DRAYI_OPENCL_SUCCESS)
+        status = drayi_opencl_fail(error, code, "clCreateCommandQueue", "%s", "");
+    else if (!stream->queue)
+        status = drayi_opencl_fail_empty(error, "clCreateCommandQueue");
+    if (status != DRAY_OK)
+        opencl_stream_close(stream);
+    else
+        *out_stream = stream;
+    return status;
+}
+
+// --- queueing --------------------------------------------------------------------------------------------
+
+static cl_int run_queue(const dray_stream *stream, const dray_device_run *run, cl_event *out_event,
+                        const char **out_call)
+{
+    const drayi_opencl_calls *calls = &stream->device->driver->calls;
+    const dray_device_side *to = &run->to, *from = &run->from;
+    cl_mem to_buffer = to->memory, from_buffer = from->memory;
+    size_t bytes = (size_t)run->bytes;
+    if (to_buffer && from_buffer) {
+        *out_call = "clEnqueueCopyBuffer";
+        return calls->buffer_copy(stream->queue, from_buffer, to_buffer, (size_t)from->address,
+                                  (size_t)to->address, bytes, 0, NULL, out_event);
+    }
+    if (to_buffer) {
+        *out_call = "clEnqueueWriteBuffer";
+        return calls->buffer_write(stream->queue, to_buffer, 0, (size_t)to->address, bytes,
+                                   from->pointer, 0, NULL, out_event);
+    }
+    if (from_buffer) {
+        *out_call = "clEnqueueReadBuffer";
+        return calls->buffer_read(stream->queue, from_buffer, 0, (size_t)from->address, bytes,
+                                  to->pointer, 0, NULL, out_event);
+    }
+    *out_call = "clEnqueueSVMMemcpy";
+    return calls->svm_copy(stream->queue, 0, to->pointer, from->pointer, bytes, 0, NULL, out_event);
+}
+
+static dray_status runs_queue(dray_stream *stream, const dray_device_run *runs, uint32_t count,
+                              uint32_t *out_queued, dray_error *error)
+{
+    for (*out_queued = 0; *out_queued < count; ++*out_queued) {
+        uint32_t i = *out_queued;
+        const char *call;
+        cl_int code = run_queue(stream, &runs[i], &stream->events[i], &call);
+        if (code != DRAYI_OPENCL_SUCCESS)
+            return drayi_opencl_fail(error, code, call, "%" PRIu64 " bytes, copy %u of %u",
+                                     runs[i].bytes, i + 1, count);
+    }
+    cl_int code = stream->device->driver->calls.queue_flush(stream->queue);
+    return code == DRAYI_OPENCL_SUCCESS ? DRAY_OK
+                                        : drayi_opencl_fail(error, code, "clFlush", "%s", "");
+}
+
+static dray_status opencl_start(dray_stream *stream, const dray_device_run *runs, uint32_t count,
+                                dray_error *error)
+{
+    if (count > DRAY_DEVICE_RUNS_MAX)
+        return dray_fail(error, DRAY_E_INVALID, "%u copies in one job, %d at most", count,
+                         DRAY_DEVICE_RUNS_MAX);
+    job_forget(stream);
+    uint32_t queued;
+    dray_status status = runs_queue(stream, runs, count, &queued, error);
+    if (status != DRAY_OK) {
+        stream->device->driver->calls.queue_finish(stream->queue); // what was queued before
+        events_release(stream, queued);
+        return status;
+    }
+    pthread_mutex_lock(&stream->lock);
+    stream->count = count;
+    pthread_mutex_unlock(&stream->lock);
+    return DRAY_OK;
+}
+
+// --- ending ----------------------------------------------------------------------------------------------
+
+/// > 0: it has not ended; 0: well; negative: badly, with this code.
+static cl_int event_status(const dray_stream *stream, cl_event event)
+{
+    cl_int status = 0;
+    cl_int code = stream->device->driver->calls.event_info(
+        event, DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, NULL);
+    return code == DRAYI_OPENCL_SUCCESS ? status : code;
+}
+
+/// Looks at the job's events; the lock is held. The last one first: while it runs, nothing has ended.
+static dray_status job_look(const dray_stream *stream, bool *out_done, dray_error *error)
+{
+    *out_done = true;
+    for (uint32_t i = stream->count; i-- > 0;) {
+        if (event_status(stream, stream->events[i]) > DRAYI_OPENCL_COMPLETE) {
+            *out_done = false;
+            return DRAY_OK;
+        }
+    }
+    for (uint32_t i = 0; i < stream->count; i++) {
+        cl_int status = event_status(stream, stream->events[i]);
+        if (status < DRAYI_OPENCL_COMPLETE)
+            return drayi_opencl_fail(error, status, "copy", "%u of %u on opencl:%u", i + 1,
+                                     stream->count, stream->device->ordinal);
+    }
+    return DRAY_OK;
+}
+
+static dray_status opencl_query(dray_stream *stream, bool *out_done, dray_error *error)
+{
+    pthread_mutex_lock(&stream->lock);
+    dray_status status = job_look(stream, out_done, error);
+    pthread_mutex_unlock(&stream->lock);
+    return status;
+}
+
+static dray_status opencl_wait(dray_stream *stream, dray_error *error)
+{
+    const drayi_opencl_calls *calls = &stream->device->driver->calls;
+    pthread_mutex_lock(&stream->lock);
+    uint64_t job = stream->job;
+    cl_event last = stream->count ? stream->events[stream->count - 1] : NULL;
+    if (last)
+        calls->event_retain(last);
+    pthread_mutex_unlock(&stream->lock);
+    if (!last)
+        return DRAY_OK;
+    cl_int code = calls->event_wait(1, &last);
+    calls->event_release(last);
+    bool done = true;
+    dray_status status = DRAY_OK;
+    pthread_mutex_lock(&stream->lock);
+    if (stream->job == job) // otherwise its end was seen, and it is gone
+        status = job_look(stream, &done, error);
+    pthread_mutex_unlock(&stream->lock);
+    if (status == DRAY_OK && !done)
+        return drayi_opencl_fail(error, code, "clWaitForEvents",
+                                 "on opencl:%u came back before the copies had ended",
+                                 stream->device->ordinal);
+    return status;
+}
+
+const dray_device_copy_ops drayi_opencl_copy = {
+    .stream_open = opencl_stream_open,
+    .stream_close = opencl_stream_close,
+    .start = opencl_start,
+    .query = opencl_query,
+    .wait = opencl_wait,
+};
