@@ -14,5 +14,6 @@ dray_component(codec lz4 NEEDS liblz4)
 dray_component(codec lz4_block)
 dray_component(codec gzip NEEDS zlib)
 
+dray_component(device cuda UNPROVEN "no GPU so far: its tests run on a stand-in for the driver")
 dray_component(device opencl)
 dray_component(device sim)
