@@ -1,0 +1,208 @@
+/// State of the rig is global, as drayi_os has no `self`; tests are single programs.
+#include "device_rig.h"
+
+#include "testing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { hidden_max = 4 };
+
+static const char *hidden_library;
+static const char *hidden_symbols[hidden_max];
+static const char *replaced_symbol;
+static void *replacement;
+static drayi_os table;
+
+/// Drivers keep things to the end of the process; they are not our leaks.
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libpocl\nleak:libLLVM\nleak:libOpenCL\nleak:clGetPlatformIDs\n";
+}
+
+bool device_rig_has_standin(void)
+{
+    const char *path = getenv("DRAY_STANDIN_CUDA");
+    return path && path[0];
+}
+
+static void *rig_library_open(const char *name, char *out_why, size_t why_bytes)
+{
+    if (hidden_library && strcmp(name, hidden_library) == 0) {
+        snprintf(out_why, why_bytes, "%s: cannot open shared object file", name);
+        return NULL;
+    }
+    if (strcmp(name, "libcuda.so.1") == 0 && device_rig_has_standin())
+        name = getenv("DRAY_STANDIN_CUDA");
+    return drayi_os_linux.library_open(name, out_why, why_bytes);
+}
+
+static void *rig_library_symbol(void *library, const char *name)
+{
+    for (int i = 0; i < hidden_max; i++) {
+        if (hidden_symbols[i] && strcmp(name, hidden_symbols[i]) == 0)
+            return NULL;
+    }
+    if (replaced_symbol && strcmp(name, replaced_symbol) == 0)
+        return replacement;
+    return drayi_os_linux.library_symbol(library, name);
+}
+
+void device_rig_replace_symbol(const char *name, void *function)
+{
+    replaced_symbol = name;
+    replacement = function;
+}
+
+void *device_rig_real_symbol(const char *library, const char *name)
+{
+    char why[256];
+    void *opened = drayi_os_linux.library_open(library, why, sizeof(why));
+    void *symbol = opened ? drayi_os_linux.library_symbol(opened, name) : NULL;
+    if (opened)
+        drayi_os_linux.library_close(opened);
+    return symbol;
+}
+
+const drayi_os *device_rig_os(void)
+{
+    table = drayi_os_linux;
+    table.library_open = rig_library_open;
+    table.library_symbol = rig_library_symbol;
+    return &table;
+}
+
+void device_rig_hide_library(const char *name)
+{
+    hidden_library = name;
+}
+
+void device_rig_hide_symbol(const char *name)
+{
+    if (!name)
+        memset(hidden_symbols, 0, sizeof(hidden_symbols));
+    for (int i = 0; name && i < hidden_max; i++) {
+        if (!hidden_symbols[i]) {
+            hidden_symbols[i] = name;
+            return;
+        }
+    }
+}
+
+// --- the stand-in ------------------------------------------------------------------------------------
+
+/// The function of that name; the library stays loaded.
+static void standin_function(const char *name, void *out_function)
+{
+    char why[256];
+    void *library = drayi_os_linux.library_open(getenv("DRAY_STANDIN_CUDA"), why, sizeof(why));
+    if (!library)
+        fail_msg("%s", why);
+    void *symbol = drayi_os_linux.library_symbol(library, name);
+    assert_non_null(symbol);
+    memcpy(out_function, &symbol, sizeof(symbol));
+    drayi_os_linux.library_close(library);
+}
+
+void device_rig_standin(const standin_config *config)
+{
+    if (!device_rig_has_standin())
+        return;
+    standin_set_fn set;
+    standin_function("standin_set", &set);
+    set(config);
+}
+
+standin_counts device_rig_standin_counts(void)
+{
+    if (!device_rig_has_standin())
+        return (standin_counts){0};
+    standin_get_fn get;
+    standin_function("standin_get", &get);
+    standin_counts counts;
+    get(&counts);
+    return counts;
+}
+
+int device_rig_standin_depth(void)
+{
+    if (!device_rig_has_standin())
+        return 0;
+    int (*depth)(void);
+    standin_function("standin_depth", &depth);
+    return depth();
+}
+
+void device_rig_reset(void)
+{
+    device_rig_hide_library(NULL);
+    device_rig_hide_symbol(NULL);
+    device_rig_replace_symbol(NULL, NULL);
+    device_rig_standin(&(standin_config){.fresh = true});
+}
+
+// --- objects -----------------------------------------------------------------------------------------
+
+dray_context *device_rig_context(const dray_allocator *allocator, uint32_t threads)
+{
+    dray_context_options options = {.struct_bytes = sizeof(options), .thread_count = threads};
+    if (allocator)
+        options.allocator = *allocator;
+    dray_context *context = NULL;
+    dray_error error = {0};
+    if (drayi_context_create_with(&options, device_rig_os(), &context, &error) != DRAY_OK)
+        fail_msg("%s", error.message);
+    return context;
+}
+
+dray_region *device_rig_region(dray_context *context, dray_device *device, dray_storage storage,
+                               uint64_t bytes)
+{
+    dray_region_options options = {
+        .struct_bytes = sizeof(options), .storage = storage, .bytes = bytes, .device = device};
+    dray_region *region = NULL;
+    dray_error error = {0};
+    if (dray_region_create(context, &options, &region, &error) != DRAY_OK)
+        fail_msg("%s", error.message);
+    return region;
+}
+
+dray_device_side device_rig_side(const dray_region *region, uint64_t offset)
+{
+    dray_region_native native;
+    dray_region_get_native(region, &native);
+    dray_device_side side = {.storage = native.storage,
+                             .memory = native.device_memory,
+                             .address = native.device_address + offset};
+    if (native.pointer)
+        side.pointer = (char *)native.pointer + offset;
+    if (native.device) {
+        dray_device_native device;
+        dray_device_get_native(native.device, &device);
+        side.device = device.self;
+    }
+    return side;
+}
+
+dray_status device_rig_copy(dray_device *device, dray_region *to, uint64_t to_offset,
+                            dray_region *from, uint64_t from_offset, uint64_t bytes,
+                            dray_error *error)
+{
+    dray_device_native native;
+    dray_device_get_native(device, &native);
+    const dray_device_copy_ops *copy = native.ops->copy;
+    dray_device_run run = {.from = device_rig_side(from, from_offset),
+                           .to = device_rig_side(to, to_offset),
+                           .bytes = bytes};
+    dray_stream *stream;
+    dray_status status = copy->stream_open(native.self, &stream, error);
+    if (status != DRAY_OK)
+        return status;
+    status = copy->start(stream, &run, 1, error);
+    if (status == DRAY_OK)
+        status = copy->wait(stream, error);
+    copy->stream_close(stream);
+    return status;
+}
