@@ -40,7 +40,8 @@ typedef struct dray_agent_options {
     size_t struct_bytes;
     const char *name; ///< default "dray"
     /// Backends that must be there, by name ("COPY", "posix"; case does not matter), NULL-terminated.
-    /// NULL: every backend of the context that opens on this machine and is proven.
+    /// NULL: every backend of the context that opens on this machine, is proven, and costs nothing to
+    /// open; those that load a driver (cuda, opencl, sim_device) must be named.
     const char *const *backends;
 } dray_agent_options;
 

@@ -104,7 +104,8 @@ static dray_status backend_open(dray_agent *agent, const dray_backend_ops *ops, 
 static dray_status open_all(dray_agent *agent, dray_error *error)
 {
     for (const dray_backend_ops *const *each = agent->env->backends; *each; each++) {
-        if ((*each)->unproven || dray_agent_has_backend(agent, (*each)->name))
+        if ((*each)->unproven || (*each)->flags & DRAY_BACKEND_ON_DEMAND ||
+            dray_agent_has_backend(agent, (*each)->name))
             continue; // of two with one name the first counts: the caller's own stand first
         dray_error why;
         dray_status status = backend_open(agent, *each, &why);

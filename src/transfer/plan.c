@@ -226,6 +226,11 @@ static void planner_free(drayi_planner *planner, uint64_t copy_count)
     for (uint64_t i = 0; planner->packers && i < (uint64_t)planner->plan->edge_count * 2; i++)
         drayi_free(env, planner->packers[i].segments,
                    planner->packers[i].capacity * sizeof(dray_segment));
+    while (planner->device_routes) {
+        drayi_device_route *next = planner->device_routes->next;
+        drayi_free(env, planner->device_routes, sizeof(*planner->device_routes));
+        planner->device_routes = next;
+    }
     drayi_free(env, planner->packers,
                (size_t)planner->plan->edge_count * 2 * sizeof(*planner->packers));
     drayi_free(env, planner->moves, copy_count * sizeof(*planner->moves));

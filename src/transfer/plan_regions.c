@@ -54,7 +54,9 @@ dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, ui
         DRAY_TRY(drayi_grow(planner->env, (void **)&plan->regions, &plan->region_capacity,
                             plan->region_count + 1, sizeof(*plan->regions), error));
         const dray_region_native *native = &region->native;
-        uint64_t base = native->pointer ? (uint64_t)(uintptr_t)native->pointer : native->file_offset;
+        uint64_t base = native->pointer  ? (uint64_t)(uintptr_t)native->pointer
+                        : native->device ? native->device_address
+                                         : native->file_offset;
         plan->regions[plan->region_count] =
             (drayi_plan_region){.region = region, .native = native, .base = base};
         *slot = (uint32_t)++plan->region_count;
@@ -74,6 +76,9 @@ static bool same_space(const drayi_plan_region *a, const drayi_plan_region *b)
 {
     if (a->native->pointer || b->native->pointer)
         return a->native->pointer && b->native->pointer;
+    if (a->native->device && b->native->device) // one address space, or one handle
+        return a->native->family == b->native->family &&
+               a->native->device_memory == b->native->device_memory;
     const dray_region *root = region_root(a->region), *other = region_root(b->region);
     bool files = a->native->storage == DRAY_STORAGE_DISK && b->native->storage == DRAY_STORAGE_DISK;
     return root == other || (files && root->file_device == other->file_device &&

@@ -44,6 +44,14 @@ typedef struct drayi_route {
     drayi_hop hops[2];
 } drayi_route;
 
+/// A route with a device at one end or both.
+typedef struct drayi_device_route {
+    struct drayi_device_route *next;
+    dray_storage from, to;
+    const struct dray_device *source, *target; // NULL: no device at that end
+    drayi_route route;
+} drayi_device_route;
+
 /// Collects the segments of the next step of one edge.
 typedef struct drayi_packer {
     dray_segment *segments;
@@ -82,6 +90,7 @@ typedef struct drayi_planner {
     uint32_t last_source, last_target; // most copies use the regions of the copy before
 
     drayi_route routes[DRAY_STORAGE_COUNT][DRAY_STORAGE_COUNT];
+    drayi_device_route *device_routes; // newest first
     drayi_packing packing;
     drayi_packer *packers; // two per edge: for single hops, for the unit in staging
     drayi_staged_run *staged;

@@ -4,6 +4,7 @@
 #include "transfer/planner.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 enum {
     staged_step_default = 4 << 20, // a unit in staging, when no edge has a preference
@@ -12,12 +13,32 @@ enum {
 };
 #define STAGING_DEFAULT (UINT64_C(32) << 20)
 
-static drayi_hop hop_find(const dray_plan *plan, dray_storage from, dray_storage to)
+static bool on_device(const dray_region_native *native)
+{
+    return native->storage == DRAY_STORAGE_DEVICE || native->storage == DRAY_STORAGE_MANAGED;
+}
+
+/// A driver moves bytes of its own devices only, and some of them only on one device at a time.
+static bool serves_devices(const dray_edge *edge, const dray_region_native *from,
+                           const dray_region_native *to)
+{
+    if (!edge->family)
+        return true;
+    if ((on_device(from) && from->family != edge->family) ||
+        (on_device(to) && to->family != edge->family))
+        return false;
+    bool both = on_device(from) && on_device(to);
+    return !both || !(edge->flags & DRAY_EDGE_ONE_DEVICE) || from->device == to->device;
+}
+
+static drayi_hop hop_find(const dray_plan *plan, const dray_region_native *from,
+                          const dray_region_native *to)
 {
     drayi_hop hop = {DRAYI_NO_EDGE, DRAYI_NO_EDGE};
     for (uint32_t i = 0; i < plan->edge_count; i++) {
         const dray_edge *edge = &plan->edges[i].edge;
-        if (edge->from != from || edge->to != to)
+        if (edge->from != from->storage || edge->to != to->storage ||
+            !serves_devices(edge, from, to))
             continue;
         uint32_t *best = edge->flags & DRAY_EDGE_DIRECT ? &hop.direct : &hop.plain;
         if (*best == DRAYI_NO_EDGE || edge->cost < plan->edges[*best].edge.cost)
@@ -31,32 +52,76 @@ static bool hop_exists(const drayi_hop *hop)
     return hop->plain != DRAYI_NO_EDGE || hop->direct != DRAYI_NO_EDGE;
 }
 
-static void route_find(const dray_plan *plan, dray_storage from, dray_storage to, drayi_route *route)
+static void route_find(const dray_plan *plan, const dray_region_native *from,
+                       const dray_region_native *to, drayi_route *route)
 {
+    static const dray_region_native staging = {.storage = DRAY_STORAGE_SYSTEM};
     route->known = true;
     route->hops[0] = hop_find(plan, from, to);
     route->hop_count = hop_exists(&route->hops[0]) ? 1 : 0;
-    if (route->hop_count || from == DRAY_STORAGE_SYSTEM || to == DRAY_STORAGE_SYSTEM)
+    if (route->hop_count || from->storage == DRAY_STORAGE_SYSTEM ||
+        to->storage == DRAY_STORAGE_SYSTEM)
         return;
-    route->hops[0] = hop_find(plan, from, DRAY_STORAGE_SYSTEM);
-    route->hops[1] = hop_find(plan, DRAY_STORAGE_SYSTEM, to);
+    route->hops[0] = hop_find(plan, from, &staging);
+    route->hops[1] = hop_find(plan, &staging, to);
     route->hop_count = hop_exists(&route->hops[0]) && hop_exists(&route->hops[1]) ? 2 : 0;
+}
+
+/// Routes between kinds are kept in a table; those of devices in a list, by kinds and devices.
+static dray_status route_of(drayi_planner *planner, const dray_region_native *from,
+                            const dray_region_native *to, drayi_route **out_route, dray_error *error)
+{
+    if (!on_device(from) && !on_device(to)) {
+        *out_route = &planner->routes[from->storage][to->storage];
+        return DRAY_OK;
+    }
+    const struct dray_device *source = on_device(from) ? from->device : NULL,
+                             *target = on_device(to) ? to->device : NULL;
+    drayi_device_route *route = planner->device_routes;
+    while (route && (route->from != from->storage || route->to != to->storage ||
+                     route->source != source || route->target != target))
+        route = route->next;
+    if (!route) {
+        route = drayi_new(planner->env, drayi_device_route, error);
+        if (!route)
+            return DRAY_E_NOMEM;
+        *route = (drayi_device_route){.from = from->storage,
+                                      .to = to->storage,
+                                      .source = source,
+                                      .target = target,
+                                      .next = planner->device_routes};
+        planner->device_routes = route;
+    }
+    *out_route = &route->route;
+    return DRAY_OK;
+}
+
+/// "system", or "device memory of cuda:0".
+static const char *kind_text(const dray_region_native *native, char *out, size_t room)
+{
+    if (!on_device(native) || !native->device)
+        return dray_storage_name(native->storage);
+    snprintf(out, room, "%s memory of %s", dray_storage_name(native->storage), native->name);
+    return out;
 }
 
 dray_status drayi_planner_route(drayi_planner *planner, const drayi_move *move,
                                 const drayi_route **out_route, dray_error *error)
 {
     const dray_plan *plan = planner->plan;
-    dray_storage from = plan->regions[move->source].native->storage,
-                 to = plan->regions[move->target].native->storage;
-    drayi_route *route = &planner->routes[from][to];
+    const dray_region_native *from = plan->regions[move->source].native,
+                             *to = plan->regions[move->target].native;
+    drayi_route *route;
+    DRAY_TRY(route_of(planner, from, to, &route, error));
     if (!route->known)
         route_find(plan, from, to, route);
     if (route->hop_count == 0) {
+        char texts[2][96];
         dray_status status = dray_fail(
             error, DRAY_E_UNSUPPORTED,
             "copy %u: no backend of the agent moves bytes from %s to %s, in one hop or two",
-            move->copy_index, dray_storage_name(from), dray_storage_name(to));
+            move->copy_index, kind_text(from, texts[0], sizeof(texts[0])),
+            kind_text(to, texts[1], sizeof(texts[1])));
         if (error)
             error->index = move->copy_index;
         return status;

@@ -40,7 +40,9 @@ typedef struct dray_segment {
 enum {
     DRAY_EDGE_DIRECT =
         1, ///< past the page cache: file offset, length and memory address must be aligned
-    DRAY_EDGE_SCATTER = 2 ///< segments of one operation must be neighbours on the file's side
+    DRAY_EDGE_SCATTER = 2, ///< segments of one operation must be neighbours on the file's side
+    DRAY_EDGE_ONE_DEVICE =
+        4 ///< DEVICE and MANAGED on both sides: of one and the same dray_device only
 };
 
 /// A way that a backend offers from one storage kind to another.
@@ -54,6 +56,9 @@ typedef struct dray_edge {
     uint64_t best_bytes;   ///< the size of operation it likes best; 0: no preference
     uint32_t best_depth;   ///< how many operations it likes in flight; 0: no preference
     uint32_t cost;         ///< smaller is better; compared between edges of the same pair of kinds
+    uint32_t reserved;
+    /// DEVICE and MANAGED sides: only regions on devices of this family. NULL: an edge without devices.
+    const struct dray_device_ops *family;
 } dray_edge;
 
 /// One operation in flight. The agent owns it; between submit and poll the backend may use `backend_use`.
@@ -77,7 +82,8 @@ typedef struct dray_op {
 enum { DRAY_OP_SMALL_SYNC = 1 };
 
 enum {
-    DRAY_BACKEND_MUST_POLL = 1 ///< has no `arm`: somebody has to call poll
+    DRAY_BACKEND_MUST_POLL = 1, ///< has no `arm`: somebody has to call poll
+    DRAY_BACKEND_ON_DEMAND = 2  ///< opening costs (it loads a driver): only for agents that name it
 };
 
 typedef struct dray_backend_ops {
@@ -105,7 +111,8 @@ typedef struct dray_backend_ops {
     /// Asks for an early end of an operation in flight; it still comes back from poll.
     void (*cancel)(dray_backend *backend, dray_op *op);
     /// Gives an fd that becomes readable when poll has news, and arms it once; the fd stays the
-    /// backend's. DRAY_E_BUSY: there is news already, poll first.
+    /// backend's. DRAY_E_BUSY: there is news already, poll first. DRAY_E_UNSUPPORTED: not in this context
+    /// (it has no threads that could wait), somebody has to call poll.
     dray_status (*arm)(dray_backend *backend, int *out_fd, dray_error *error);
     /// A sentence for --explain and `dray info`: how it works on this machine ("io_uring, depth 64").
     void (*describe)(dray_backend *backend, char *out, size_t capacity);
