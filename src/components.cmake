@@ -4,6 +4,10 @@
 dray_component(backend copy)
 dray_component(backend posix WANTS liburing ELSE "threads and pread")
 
+dray_component(backend cuda UNPROVEN "no GPU so far: its tests run on a stand-in for the driver")
+dray_component(backend opencl)
+dray_component(backend sim_device)
+
 dray_component(format gguf)
 dray_component(format safetensors)
 dray_component(format apr)
