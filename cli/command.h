@@ -24,7 +24,7 @@ typedef struct command {
 } command;
 
 extern const command command_inspect, command_load, command_verify, command_manifest, command_info,
-    command_bench;
+    command_devices, command_bench;
 
 // --- session: a context and an opened model, from the verb's begin to its exit code ----------------
 

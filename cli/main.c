@@ -12,7 +12,8 @@
 
 static const command *const commands[] = {
     &command_inspect,  &command_load, &command_verify,
-    &command_manifest, &command_info, &command_bench,
+    &command_manifest, &command_info, &command_devices,
+    &command_bench,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -9,7 +9,7 @@ prints "inspect"
 exits 0 --version
 prints "dray 0.1.0"
 
-for verb in inspect load verify manifest info bench; do
+for verb in inspect load verify manifest info devices bench; do
     exits 0 "$verb" --help
     prints "usage: dray $verb"
     exits 2 "$verb" --no-such-option
