@@ -7,8 +7,10 @@
 #include "text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const command *const commands[] = {
     &command_inspect,  &command_load, &command_verify,
@@ -143,8 +145,19 @@ static int run(int count, char *const *arguments)
     return unknown_verb(first, wants_json(count, arguments));
 }
 
+/// A standard stream that the caller closed would lend its number to the next file that is opened, and
+/// what we print would land in there. A reader of /dev/null keeps the place: writing to it still fails.
+static void streams_keep_places(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+            abort(); // without it, nothing that follows is safe
+    }
+}
+
 int main(int count, char **arguments)
 {
+    streams_keep_places();
     terminal_begin();
     int code = run(count - 1, arguments + 1);
     errno = 0;

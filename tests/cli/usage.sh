@@ -72,3 +72,16 @@ code=0
 "$DRAY" info >/dev/full 2>err || code=$?
 [ "$code" -eq 1 ] || fail "info > /dev/full: exit code $code, wanted 1"
 grep -q "cannot write to standard output" err || fail "info > /dev/full says nothing"
+
+# A closed standard stream lends its number to no file of ours: reports would land in there.
+mkfifo waiting
+"$DRAY" inspect waiting >&- 2>err &
+for _ in $(seq 100); do
+    number_one=$(readlink "/proc/$!/fd/1") && break
+    sleep 0.05
+done
+printf 'no model' >waiting
+code=0
+wait $! || code=$?
+[ "$number_one" = /dev/null ] || fail "with standard output closed, descriptor 1 is $number_one"
+[ "$code" -eq 1 ] || fail "with standard output closed: exit code $code, wanted 1"
