@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 
 enum { chunk_pages = 2048 }; // bounds the buffer on the stack; mincore and pagemap take any number
 
@@ -78,6 +79,31 @@ uint64_t drayi_cached_bytes(drayi_env *env, const drayi_extent *pages)
     if (os->cachestat(pages->fd, pages->file_offset, pages->bytes, &counts) == 0)
         return drayi_min(counts.cached_pages * os->page_bytes(), pages->bytes);
     return os->sees_cache(pages->fd) == 1 ? resident_by_mincore(os, pages) : DRAY_UNKNOWN;
+}
+
+/// Without cachestat only a mapping can be asked; it is made for the question, and no page of it is touched.
+static uint64_t cached_by_mapping(const drayi_os *os, int fd, uint64_t offset, uint64_t bytes)
+{
+    uint64_t head = offset & (os->page_bytes() - 1), page_mask = os->page_bytes() - 1;
+    drayi_extent pages = {.bytes = (head + bytes + page_mask) & ~page_mask, .fd = fd};
+    int code;
+    pages.at = os->map(NULL, (size_t)pages.bytes, PROT_READ, MAP_SHARED, fd, offset - head, &code);
+    if (!pages.at)
+        return DRAY_UNKNOWN;
+    uint64_t resident = resident_by_mincore(os, &pages);
+    os->unmap(pages.at, (size_t)pages.bytes);
+    return resident == DRAY_UNKNOWN ? DRAY_UNKNOWN : drayi_min(resident, bytes);
+}
+
+uint64_t drayi_file_cached_bytes(drayi_env *env, int fd, uint64_t offset, uint64_t bytes)
+{
+    const drayi_os *os = env->os;
+    if (bytes == 0)
+        return 0;
+    drayi_cachestat counts;
+    if (os->cachestat(fd, offset, bytes, &counts) == 0)
+        return drayi_min(counts.cached_pages * os->page_bytes(), bytes);
+    return os->sees_cache(fd) == 1 ? cached_by_mapping(os, fd, offset, bytes) : DRAY_UNKNOWN;
 }
 
 void drayi_residency(drayi_env *env, const drayi_extent *extent, dray_residency *out)

@@ -15,6 +15,9 @@ uint64_t drayi_mapped_bytes(drayi_env *env, const drayi_extent *pages);
 /// kernel has it, else mincore where it tells this caller the truth.
 uint64_t drayi_cached_bytes(drayi_env *env, const drayi_extent *pages);
 
+/// Bytes of [offset, offset + bytes) of a file, mapped here or not, in the page cache: the same witnesses.
+uint64_t drayi_file_cached_bytes(drayi_env *env, int fd, uint64_t offset, uint64_t bytes);
+
 /// Both, over the extent rounded outwards; locked_bytes is the caller's to fill.
 void drayi_residency(drayi_env *env, const drayi_extent *extent, dray_residency *out);
 

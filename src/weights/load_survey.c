@@ -1,5 +1,6 @@
 /// What the choice of a method depends on, asked of the kernel and never guessed.
 #include "base/checked.h"
+#include "memory/residency.h"
 #include "weights/load.h"
 
 #include <inttypes.h>
@@ -49,17 +50,12 @@ static void file_look(drayi_survey *survey, const drayi_env *env, const drayi_mo
 }
 
 /// Bytes of [offset, offset + bytes) in the page cache, at most `bytes`; DRAY_UNKNOWN.
-static uint64_t range_cached(const drayi_env *env, const dray_region *region, uint64_t offset,
+static uint64_t range_cached(drayi_env *env, const dray_region *region, uint64_t offset,
                              uint64_t bytes)
 {
     dray_region_native native;
-    drayi_cachestat stat;
     dray_region_get_native(region, &native);
-    if (bytes == 0)
-        return 0;
-    if (env->os->cachestat(native.fd, native.file_offset + offset, bytes, &stat) < 0)
-        return DRAY_UNKNOWN;
-    return drayi_min(stat.cached_pages * env->os->page_bytes(), bytes);
+    return drayi_file_cached_bytes(env, native.fd, native.file_offset + offset, bytes);
 }
 
 uint64_t drayi_weights_cached(const dray_weights *weights)

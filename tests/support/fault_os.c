@@ -286,13 +286,17 @@ static int fault_cachestat(int fd, uint64_t offset, uint64_t bytes, drayi_caches
     int code = refused(FAULT_FACTS, "cachestat");
     if (code < 0)
         return code;
-    return is_absent(FAULT_NO_CACHESTAT) ? -ENOSYS : real->cachestat(fd, offset, bytes, out);
+    if (is_absent(FAULT_NO_CACHESTAT | FAULT_STRANGER))
+        return is_absent(FAULT_STRANGER) ? -EPERM : -ENOSYS;
+    return real->cachestat(fd, offset, bytes, out);
 }
 
 static int fault_sees_cache(int fd)
 {
     int code = refused(FAULT_FACTS, "sees_cache");
-    return code < 0 ? code : real->sees_cache(fd);
+    if (code < 0)
+        return code;
+    return is_absent(FAULT_STRANGER) ? 0 : real->sees_cache(fd);
 }
 
 static int fault_rename(const char *from, const char *to)

@@ -52,7 +52,8 @@ enum {
     FAULT_NO_DIRECT_ALIGN = 1 << 3, // facts: direct_known = false
     FAULT_NO_DIRECT = 1 << 4,       // open, reopen and set_direct with O_DIRECT: -EINVAL
     FAULT_DIRECT_REFUSED =
-        1 << 5 // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
+        1 << 5, // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
+    FAULT_STRANGER = 1 << 6 // sees_cache: 0, so mincore is not to be believed; cachestat: -EPERM
 };
 
 /// No faults, nothing absent, no lock limit, counters at zero.

@@ -87,6 +87,21 @@ static void all_witnesses_agree(void **state)
     close_mapped(&f);
 }
 
+static void a_file_is_asked_without_a_mapping_of_ours(void **state)
+{
+    (void)state;
+    mapped_file f = open_mapped("unmapped", 40 * page);
+    f.env.os = &f.os;
+    uint64_t by_cachestat = drayi_file_cached_bytes(&f.env, f.extent.fd, 3, 39 * page);
+    assert_true(by_cachestat >= 38 * page && by_cachestat <= 39 * page);
+    f.os.cachestat = absent;
+    assert_int_equal(drayi_file_cached_bytes(&f.env, f.extent.fd, 3, 39 * page), by_cachestat);
+    assert_int_equal(drayi_file_cached_bytes(&f.env, f.extent.fd, 3, 0), 0);
+    f.os.sees_cache = stranger;
+    assert_int_equal(drayi_file_cached_bytes(&f.env, f.extent.fd, 3, 39 * page), DRAY_UNKNOWN);
+    close_mapped(&f);
+}
+
 static void a_stranger_without_cachestat_is_told_unknown(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_witnesses_agree),
+        cmocka_unit_test(a_file_is_asked_without_a_mapping_of_ours),
         cmocka_unit_test(a_stranger_without_cachestat_is_told_unknown),
         cmocka_unit_test(without_pagemap_mapped_bytes_are_unknown),
         cmocka_unit_test(untouched_memory_is_not_resident),
