@@ -342,40 +342,80 @@ static bool file_number(const char *path, const char *key, uint64_t *out)
     return found;
 }
 
-/// Room below the tightest limit on the way from our cgroup (v2) to the root; UINT64_MAX: no limit.
-static uint64_t cgroup_room(void)
+/// The words of the two versions of the kernel's control groups; machines of both kinds are in use.
+typedef struct cgroup_words {
+    const char *root, *limit, *used;
+    const char *file_pages[2]; // in memory.stat: page cache, which gives way to what is asked for
+} cgroup_words;
+
+static const cgroup_words cgroup_v1 = {"/sys/fs/cgroup/memory",
+                                       "memory.limit_in_bytes",
+                                       "memory.usage_in_bytes",
+                                       {"total_inactive_file", "total_active_file"}};
+static const cgroup_words cgroup_v2 = {
+    "/sys/fs/cgroup", "memory.max", "memory.current", {"inactive_file", "active_file"}};
+
+static bool cgroup_number(const char *folder, const char *file, const char *key, uint64_t *out)
 {
-    char path[PATH_MAX], file[PATH_MAX + 32], line[PATH_MAX];
-    FILE *own = fopen("/proc/self/cgroup", "re");
-    if (!own)
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/%s", folder, file);
+    return file_number(path, key, out);
+}
+
+/// Below the limit of this one group; UINT64_MAX: it has none.
+static uint64_t cgroup_room_of(const cgroup_words *words, const char *folder)
+{
+    uint64_t limit, used;
+    if (!cgroup_number(folder, words->limit, "", &limit) ||
+        !cgroup_number(folder, words->used, "", &used))
         return UINT64_MAX;
-    path[0] = '\0';
-    while (fgets(line, sizeof(line), own)) {
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(path, sizeof(path), "/sys/fs/cgroup%.*s", (int)(sizeof(path) - 32), line + 3);
-        }
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t pages;
+        if (cgroup_number(folder, "memory.stat", words->file_pages[i], &pages))
+            used -= pages < used ? pages : used;
     }
-    fclose(own);
+    return limit > used ? limit - used : 0;
+}
+
+/// Below the tightest limit between the group `path` and the root. In a container the path may be one
+/// of the world outside; what is missing is passed over, and the root is the container's own group.
+static uint64_t cgroup_room_along(const cgroup_words *words, const char *path)
+{
+    char folder[PATH_MAX];
     uint64_t room = UINT64_MAX;
-    while (strlen(path) >= strlen("/sys/fs/cgroup")) {
-        uint64_t limit, used, reclaimable = 0;
-        snprintf(file, sizeof(file), "%s/memory.max", path);
-        bool limited = file_number(file, "", &limit);
-        snprintf(file, sizeof(file), "%s/memory.current", path);
-        if (limited && file_number(file, "", &used)) {
-            snprintf(file, sizeof(file), "%s/memory.stat", path);
-            if (!file_number(file, "inactive_file", &reclaimable))
-                reclaimable = 0;
-            used -= reclaimable < used ? reclaimable : used;
-            uint64_t here = limit > used ? limit - used : 0;
-            room = here < room ? here : room;
-        }
-        char *slash = strrchr(path, '/');
-        if (!slash)
-            break;
+    size_t root = strlen(words->root);
+    snprintf(folder, sizeof(folder), "%s%s", words->root, path);
+    for (;;) {
+        uint64_t here = cgroup_room_of(words, folder);
+        room = here < room ? here : room;
+        char *slash = strrchr(folder, '/');
+        if (slash < folder + root)
+            return room;
         *slash = '\0';
     }
+}
+
+/// Below the tightest memory limit of our cgroups; UINT64_MAX: there is none.
+static uint64_t cgroup_room(void)
+{
+    char line[PATH_MAX];
+    FILE *own = fopen("/proc/self/cgroup", "re"); // "4:memory:/path" (v1), "0::/path" (v2)
+    if (!own)
+        return UINT64_MAX;
+    uint64_t room = UINT64_MAX;
+    while (fgets(line, sizeof(line), own)) {
+        line[strcspn(line, "\n")] = '\0';
+        const char *kind = strchr(line, ':'), *path = kind ? strchr(kind + 1, ':') : NULL;
+        if (!path)
+            continue;
+        size_t length = (size_t)(path - kind - 1);
+        const cgroup_words *words = length == 0                                     ? &cgroup_v2
+                                    : length == 6 && !memcmp(kind + 1, "memory", 6) ? &cgroup_v1
+                                                                                    : NULL;
+        uint64_t here = words ? cgroup_room_along(words, path + 1) : UINT64_MAX;
+        room = here < room ? here : room;
+    }
+    fclose(own);
     return room;
 }
 

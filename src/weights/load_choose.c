@@ -91,6 +91,13 @@ static bool prefers_mapping(const drayi_survey *survey, drayi_choice *out)
     return true;
 }
 
+/// Written pages wait in memory for the disk, and cannot be dropped before: a cgroup that they fill is killed.
+static bool writes_crowd(const drayi_survey *survey)
+{
+    return survey->storage == DRAY_STORAGE_DISK && survey->available_bytes != DRAY_UNKNOWN &&
+           survey->destination_bytes > survey->available_bytes / 2;
+}
+
 static void choose_copy(const drayi_survey *survey, drayi_choice *out)
 {
     out->way = DRAYI_WAY_COPY;
@@ -103,7 +110,14 @@ static void choose_copy(const drayi_survey *survey, drayi_choice *out)
         because(out, "buffered: %s takes no direct I/O on this file", survey->file_system);
     else if (survey->network_file_system)
         because(out, "buffered: large reads suit %s best", survey->file_system);
-    else if (is_cached(survey, 50))
+    else if (writes_crowd(survey)) {
+        out->direct = DRAY_DIRECT_AUTO;
+        because(out,
+                "direct: %" PRIu64 " bytes that wait to be written would crowd the %" PRIu64
+                " available%s",
+                survey->destination_bytes, survey->available_bytes,
+                survey->limited_by_cgroup ? " in this cgroup" : "");
+    } else if (is_cached(survey, 50))
         because(out, "buffered: %u%% are in the page cache", cached_share(survey));
     else {
         out->direct = DRAY_DIRECT_AUTO;

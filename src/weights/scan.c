@@ -1,6 +1,7 @@
 #include "weights/scan.h"
 
 #include "base/checked.h"
+#include "os/os.h"
 #include "os/pool.h"
 
 #include <inttypes.h>
@@ -55,11 +56,20 @@ static uint64_t ranges_that_fit(const scan_run *run, uint64_t first)
     return count;
 }
 
+/// Both windows together take a quarter of what there is, where that is little: a cgroup, a small machine.
+static uint64_t window_that_fits(const drayi_env *env)
+{
+    drayi_memory_facts memory;
+    if (env->os->memory_facts(&memory) < 0)
+        return window_default;
+    return drayi_min(window_default, drayi_max(memory.available_bytes / 8, piece_bytes));
+}
+
 /// The window that holds the largest range, and the most ranges that any window gets.
 static dray_status windows_size(scan_run *run, dray_error *error)
 {
     const drayi_scan *scan = run->scan;
-    run->window_bytes = window_default;
+    run->window_bytes = window_that_fits(scan->env);
     for (uint64_t i = 0; i < scan->range_count; i++) {
         uint64_t wanted;
         if (!drayi_add(scan->ranges[i].bytes, scan->alignment, &wanted))

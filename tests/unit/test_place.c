@@ -286,6 +286,24 @@ static void what_does_not_fit_into_memory_is_mapped(void **state)
     assert_int_equal(chosen(&survey).way, DRAYI_WAY_COPY);
 }
 
+static void writes_that_would_crowd_the_memory_go_past_it(void **state)
+{
+    (void)state;
+    drayi_survey survey = cold_disk();
+    survey.storage = DRAY_STORAGE_DISK;
+    survey.cached_bytes = survey.looked_bytes;
+    survey.available_bytes = 2ull * gigabyte;
+    assert_int_equal(chosen(&survey).direct, DRAY_DIRECT_NEVER);
+    survey.available_bytes = 2ull * gigabyte - 1;
+    survey.limited_by_cgroup = true;
+    assert_int_equal(chosen(&survey).direct, DRAY_DIRECT_AUTO);
+    assert_string_equal(chosen(&survey).reason,
+                        "direct: 1073741824 bytes that wait to be written would crowd the "
+                        "2147483647 available in this cgroup");
+    survey.storage = DRAY_STORAGE_PINNED;
+    assert_int_equal(chosen(&survey).direct, DRAY_DIRECT_NEVER);
+}
+
 static void odd_file_systems_are_read_through_the_cache(void **state)
 {
     (void)state;
@@ -349,6 +367,7 @@ int main(void)
         cmocka_unit_test(cached_files_are_not_read_from_the_disk_again),
         cmocka_unit_test(a_cached_file_to_system_is_mapped_unless_its_cache_is_to_go),
         cmocka_unit_test(what_does_not_fit_into_memory_is_mapped),
+        cmocka_unit_test(writes_that_would_crowd_the_memory_go_past_it),
         cmocka_unit_test(odd_file_systems_are_read_through_the_cache),
         cmocka_unit_test(bytes_in_memory_are_viewed_or_copied_and_never_read),
         cmocka_unit_test(what_was_asked_for_is_done),
