@@ -190,13 +190,16 @@ static dray_status load_bytes(load_job *job)
                    .explain = given->explain ? on_explain : NULL},
     };
     progress_begin(&job->bar, given->manifest ? "loading and verifying" : "loading");
+    job->seconds = session_seconds(&job->base); // opening counts
+    job->cpu_seconds = session_cpu_seconds(&job->base);
     dray_status status =
         dray_weights_load(job->base.weights, &options, &job->loaded, &job->base.error);
     progress_end(&job->bar);
-    job->seconds = session_seconds(&job->base);
-    job->cpu_seconds = session_cpu_seconds(&job->base);
-    if (status == DRAY_OK)
-        dray_loaded_get_report(job->loaded, &job->report);
+    if (status != DRAY_OK)
+        return status;
+    dray_loaded_get_report(job->loaded, &job->report);
+    job->seconds += job->report.seconds;
+    job->cpu_seconds += job->report.cpu_seconds;
     return status;
 }
 

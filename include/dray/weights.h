@@ -157,9 +157,9 @@ DRAY_API dray_status dray_weights_load(dray_weights *weights, const dray_load_op
 DRAY_API void dray_loaded_free(dray_loaded *loaded);
 
 typedef struct dray_load_report {
-    uint64_t bytes;             ///< of the tensors that were loaded
-    uint64_t read_bytes;        ///< from files
-    double seconds;             ///< allocation, faulting, locking, I/O, verification
+    uint64_t bytes;      ///< of the tensors that were loaded
+    uint64_t read_bytes; ///< from files
+    double seconds; ///< until the last byte was usable: allocation, faulting, locking, I/O, verification
     double cpu_seconds;         ///< of the process meanwhile
     const char *method;         ///< "direct", "buffered", "mapped", "direct+buffered", "memory"
     const char *backend;        ///< "posix (io_uring, depth 16)": what did the work

@@ -168,15 +168,18 @@ static dray_status load_place(drayi_load *load, dray_error *error)
     return drayi_place(load->env, load->ranges, load->unit_count, &options, &load->placement, error);
 }
 
-/// The page cache of the files as a whole goes when all of it was wanted.
+/// The page cache of the whole files goes when all of it was wanted, else that of the pieces: pages of
+/// other tensors stay.
 static void source_release(const drayi_load *load)
 {
     const dray_weights *weights = load->weights;
     for (uint64_t i = 0; i < load->placement.piece_count; i++) {
         const drayi_piece *first = &load->placement.pieces[i];
         uint64_t end = first->file_offset + first->bytes;
+        bool whole = load->tensor_count == weights->index.tensor_count;
         for (; i + 1 < load->placement.piece_count &&
-               load->placement.pieces[i + 1].file == first->file;
+               load->placement.pieces[i + 1].file == first->file &&
+               (whole || load->placement.pieces[i + 1].file_offset == end);
              i++)
             end = load->placement.pieces[i + 1].file_offset + load->placement.pieces[i + 1].bytes;
         const drayi_model_file *file = &weights->files[first->file];
@@ -184,7 +187,6 @@ static void source_release(const drayi_load *load)
             continue;
         dray_region_native native;
         dray_region_get_native(file->region, &native);
-        bool whole = load->tensor_count == weights->index.tensor_count;
         uint64_t begin = whole ? 0 : first->file_offset;
         uint64_t bytes = (whole ? file->info.bytes : end) - begin;
         load->env->os->advise_file(native.fd, native.file_offset + begin, bytes,
@@ -203,6 +205,8 @@ static dray_status load_run(drayi_load *load, dray_error *error)
         DRAY_TRY(drayi_load_copy(load, error));
     else
         DRAY_TRY(drayi_load_views(load, error));
+    load->usable_ns = load->env->os->now_ns(); // giving pages back comes after the clock has stopped
+    load->usable_cpu_ns = load->env->os->cpu_ns();
     if (load->options.release_source && !load->options.explain_only)
         source_release(load);
     return DRAY_OK;
@@ -239,8 +243,8 @@ dray_status dray_weights_load(dray_weights *weights, const dray_load_options *gi
     if (status == DRAY_OK && load.loaded) {
         dray_load_report *report = &load.loaded->report;
         report->bytes = load.tensor_bytes;
-        report->seconds = (double)(env->os->now_ns() - began_ns) * 1e-9;
-        report->cpu_seconds = (double)(env->os->cpu_ns() - began_cpu_ns) * 1e-9;
+        report->seconds = (double)(load.usable_ns - began_ns) * 1e-9;
+        report->cpu_seconds = (double)(load.usable_cpu_ns - began_cpu_ns) * 1e-9;
         report->cache_bytes_before = cached_before;
         report->cache_bytes_after = drayi_weights_cached(weights);
         *out_loaded = load.loaded;

@@ -67,6 +67,7 @@ typedef struct drayi_load {
     uint64_t alignment; // what the destination mirrors
     drayi_placement placement;
     dray_loaded *loaded;
+    int64_t usable_ns, usable_cpu_ns; // when the last byte was usable
 } drayi_load;
 
 // load_select.c
