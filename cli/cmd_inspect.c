@@ -92,19 +92,21 @@ static char *value_text(const dray_weights *weights, const dray_value *value, bo
         return inside ? quoted(safe) : safe;
     }
     if (value->type == DRAY_VALUE_ARRAY && inside)
-        return strdup("[...]");
+        return text_format("[...]");
     if (value->type != DRAY_VALUE_ARRAY) {
         scalar_text(scalar, value);
-        return strdup(scalar);
+        return text_format("%s", scalar);
     }
-    char *line = strdup("");
+    char *line = text_format("%s", "");
     uint64_t cursor = 0, shown = 0;
     dray_value element;
     while (dray_weights_array_next(weights, value, &cursor, &element)) {
-        char *next = shown < ELEMENTS_SHOWN ? value_text(weights, &element, true) : strdup("...");
-        line = text_memory(line, strlen(line) + strlen(next) + 3);
-        strcat(strcat(line, shown ? ", " : ""), next);
+        char *next =
+            shown < ELEMENTS_SHOWN ? value_text(weights, &element, true) : text_format("...");
+        char *longer = text_format("%s%s%s", line, shown ? ", " : "", next);
         free(next);
+        free(line);
+        line = longer;
         if (shown++ == ELEMENTS_SHOWN)
             break;
     }

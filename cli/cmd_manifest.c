@@ -19,11 +19,8 @@ typedef struct manifest_values {
 /// Where the manifest was written: as asked, or beside the first file. Caller frees.
 static char *manifest_path(const dray_weights *weights, const char *output)
 {
-    if (output)
-        return strdup(output);
-    const char *first = dray_weights_file_at(weights, 0)->path;
-    char *path = text_memory(NULL, strlen(first) + sizeof(".dray"));
-    return strcat(strcpy(path, first), ".dray");
+    return output ? text_format("%s", output)
+                  : text_format("%s.dray", dray_weights_file_at(weights, 0)->path);
 }
 
 static void report_out(const session *job, const manifest_values *given)

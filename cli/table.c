@@ -7,6 +7,7 @@
 #include "terminal.h"
 #include "text.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct table {
 
 table *table_create(const table_column *columns, unsigned column_count)
 {
+    assert(column_count > 0);
     table *rows = text_memory(NULL, sizeof(*rows));
     *rows = (table){.columns = columns, .column_count = column_count};
     return rows;
@@ -33,9 +35,7 @@ void table_cell(table *rows, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *cell = NULL;
-    if (vasprintf(&cell, format, args) < 0)
-        cell = text_memory(NULL, SIZE_MAX); // says what is wrong and ends
+    char *cell = text_format_args(format, args);
     va_end(args);
     if (rows->cell_count == rows->cell_capacity) {
         rows->cell_capacity = rows->cell_capacity ? 2 * rows->cell_capacity : 64;
@@ -62,6 +62,7 @@ void table_destroy(table *rows)
 /// Widths as the cells want them; returns the width of a line.
 static unsigned widths_wanted(const table *rows, unsigned *widths)
 {
+    assert(rows->column_count > 0);
     for (unsigned column = 0; column < rows->column_count; column++)
         widths[column] = rows->columns[column].title ? text_width(rows->columns[column].title) : 1;
     for (uint64_t i = 0; i < rows->cell_count; i++) {

@@ -18,6 +18,22 @@ void *text_memory(void *old, size_t bytes)
     return memory;
 }
 
+char *text_format(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = text_format_args(format, args);
+    va_end(args);
+    return text;
+}
+
+char *text_format_args(const char *format, va_list args)
+{
+    char *text;
+    return vasprintf(&text, format, args) < 0 ? text_memory(NULL, SIZE_MAX) // says so and ends
+                                              : text;
+}
+
 // --- UTF-8 ---------------------------------------------------------------------------------------
 
 unsigned text_utf8(const char *at, uint64_t length, uint32_t *out_code)
@@ -64,11 +80,11 @@ static unsigned safe_character(char out[16], const char *at, uint64_t length)
     if (bytes == 0)
         snprintf(out, 16, "\\x%02x", (unsigned)(uint8_t)*at);
     else if (code == '\n')
-        strcpy(out, "\\n");
+        snprintf(out, 16, "\\n");
     else if (code == '\t')
-        strcpy(out, "\\t");
+        snprintf(out, 16, "\\t");
     else if (code == '\\')
-        strcpy(out, "\\\\");
+        snprintf(out, 16, "\\\\");
     else if (is_hidden(code))
         snprintf(out, 16, code < 0x80 ? "\\x%02" PRIx32 : "\\u{%" PRIx32 "}", code);
     else
@@ -89,7 +105,7 @@ char *text_safe_start(const char *bytes, uint64_t length, uint64_t length_max)
         memcpy(safe + used, character, strlen(character));
         used += strlen(character);
     }
-    strcpy(safe + used, at < length ? "..." : "");
+    snprintf(safe + used, capacity - used, "%s", at < length ? "..." : "");
     return safe;
 }
 

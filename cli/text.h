@@ -6,12 +6,17 @@
 #ifndef DRAY_CLI_TEXT_H
 #define DRAY_CLI_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /// Memory that cannot be had ends the program with a sentence: a tool has nothing better to do.
 void *text_memory(void *old, size_t bytes);
+
+/// Text as printf() would print it. Caller frees.
+__attribute__((format(printf, 1, 2))) char *text_format(const char *format, ...);
+char *text_format_args(const char *format, va_list args);
 
 /// A copy in which nothing can act on a terminal: control characters, invalid UTF-8, invisible and
 /// direction-changing characters become \n, \t, \x1b, \u{202e}; a backslash becomes two. Caller frees.

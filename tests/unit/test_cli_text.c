@@ -69,6 +69,15 @@ static void wide_letters_count_twice(void **state)
     assert_int_equal(text_width("\xe2\x96\x81the"), 4);
 }
 
+static void formatted_text_is_as_long_as_it_must_be(void **state)
+{
+    (void)state;
+    char *text = text_format("%01000d|%s", 7, "end");
+    assert_int_equal(strlen(text), 1004);
+    assert_string_equal(text + 998, "07|end");
+    free(text);
+}
+
 static void bytes_have_three_digits(void **state)
 {
     (void)state;
@@ -140,6 +149,7 @@ int main(void)
         cmocka_unit_test(long_text_is_cut_between_characters),
         cmocka_unit_test(the_middle_or_the_end_gives_way),
         cmocka_unit_test(wide_letters_count_twice),
+        cmocka_unit_test(formatted_text_is_as_long_as_it_must_be),
         cmocka_unit_test(bytes_have_three_digits),
         cmocka_unit_test(sentences_round_their_bytes),
         cmocka_unit_test(counts_have_commas),
