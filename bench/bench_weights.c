@@ -197,9 +197,9 @@ static void case_round(bench_state *state, bench_case *each, bool cold, bool cou
         each->refused = true;
         for (size_t i = 0; run.note[i]; i++) // it stands inside a JSON string
             each->why[i] =
-                run.note[i] == '"' || run.note[i] == '\\' || (unsigned char)run.note[i] < 32
-                    ? '\''
-                    : run.note[i];
+                (char)(run.note[i] == '"' || run.note[i] == '\\' || (unsigned char)run.note[i] < 32
+                           ? '\''
+                           : run.note[i]);
         return;
     }
     if (counted)

@@ -293,19 +293,22 @@ static void out_array(FILE *file, const char *key, uint32_t type, uint64_t count
     out_u64(file, count);
 }
 
+enum { word_bytes = 48 }; // the highest index takes 18 syllables
+
 /// The word of a made-up vocabulary: syllables, so that a listing looks like one.
-static void word_of(char out[32], uint64_t index)
+static void word_of(char out[word_bytes], uint64_t index)
 {
     static const char *const special[] = {"<unk>", "<s>", "</s>"};
     static const char syllables[][3] = {"ka", "ri", "to", "me", "su", "no",
                                         "la", "vi", "de", "po", "an", "er"};
     if (index < 3) {
-        strcpy(out, special[index]);
+        snprintf(out, word_bytes, "%s", special[index]);
         return;
     }
-    strcpy(out, "\xe2\x96\x81"); // the blank before a word, as vocabularies write it
+    // the blank before a word, as vocabularies write it
+    size_t length = (size_t)snprintf(out, word_bytes, "\xe2\x96\x81");
     for (uint64_t rest = index - 3;; rest = rest / 12 - 1) {
-        strcat(out, syllables[rest % 12]);
+        length += (size_t)snprintf(out + length, word_bytes - length, "%s", syllables[rest % 12]);
         if (rest < 12)
             break;
     }
@@ -313,7 +316,7 @@ static void word_of(char out[32], uint64_t index)
 
 static void out_vocabulary(FILE *file, uint64_t count)
 {
-    char word[32];
+    char word[word_bytes];
     out_array(file, "tokenizer.ggml.tokens", KV_TEXT, count);
     for (uint64_t i = 0; i < count; i++) {
         word_of(word, i);

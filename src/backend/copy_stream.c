@@ -17,7 +17,7 @@ static const drayi_stream plain = {.copy = copy_plain, .name = NULL};
 
 #include <immintrin.h>
 
-enum { line_bytes = 64, ahead_bytes = 1024 };
+enum { line_bytes = 64, pair_bytes = 2 * line_bytes, ahead_bytes = 1024 };
 
 /// Bytes in front of the target's first whole line.
 static size_t head_bytes(const uint8_t *target, size_t bytes)
@@ -57,7 +57,7 @@ __attribute__((target("avx2"))) static void copy_avx2(uint8_t *target, const uin
 {
     size_t at = head_bytes(target, bytes);
     memcpy(target, source, at);
-    for (; bytes - at >= 2 * line_bytes; at += 2 * line_bytes) {
+    for (; bytes - at >= pair_bytes; at += pair_bytes) {
         const __m256i *from = (const __m256i *)(const void *)(source + at);
         __m256i *to = (__m256i *)(void *)(target + at);
         prefetch(source + at);

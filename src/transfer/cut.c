@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "transfer/planner.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 /// A step this long or longer is cut at page boundaries.
@@ -97,12 +98,14 @@ static const char *direct_refusal(const drayi_planner *planner, const drayi_hop 
     return part->limit ? NULL : "the edge's largest operation is smaller than one aligned block";
 }
 
+/// One of the ends is a file, and only one.
 static direct_part direct_find(const drayi_planner *planner, const drayi_hop *hop, hop_ends ends,
                                const dray_segment *run)
 {
     bool reads = is_file(ends.source);
     const drayi_plan_region *file = reads ? ends.source : ends.target,
                             *memory = reads ? ends.target : ends.source;
+    assert(file);
     uint64_t file_offset = reads ? run->source_offset : run->target_offset;
     uint64_t address =
         (memory ? memory->base : 0) + (reads ? run->target_offset : run->source_offset);
