@@ -109,7 +109,7 @@ lint: lint-deps ## clang-format, cppcheck, clang-tidy, and our own checks
 	run-clang-tidy -quiet -j $(JOBS) -p build/clang '$(CURDIR)/src/base/error.c'
 	run-clang-tidy -quiet -j $(JOBS) -p build/clang -extra-arg=-I$(CURDIR)/include \
 	    -extra-arg=-include -extra-arg=$(CURDIR)/tests/lint/analyzer.h \
-	    '$(CURDIR)/(src/(?!base/error)|cli/|examples/|tests/)'
+	    '$(CURDIR)/(src/(?!base/error)|cli/|bench/|examples/|tests/)'
 
 .PHONY: format
 format: ## let clang-format have its way

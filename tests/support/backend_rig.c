@@ -58,7 +58,7 @@ static void book_returned(dray_op *ops, uint32_t count, dray_op *op, bool *retur
 void backend_rig_run(backend_rig *rig, dray_op *ops, uint32_t count)
 {
     bool *returned = calloc(count, sizeof(*returned));
-    dray_op **pending = calloc(count, sizeof(*pending));
+    dray_op **pending = calloc(count, sizeof(dray_op *));
     assert_true(returned && pending);
     for (uint32_t i = 0; i < count; i++)
         pending[i] = &ops[i];
