@@ -13,9 +13,8 @@
 #include <unistd.h>
 
 static const command *const commands[] = {
-    &command_inspect,  &command_load, &command_verify,
-    &command_manifest, &command_info, &command_devices,
-    &command_bench,
+    &command_inspect, &command_load,    &command_verify, &command_manifest,
+    &command_info,    &command_devices, &command_bench,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
