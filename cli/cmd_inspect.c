@@ -457,7 +457,7 @@ static int inspect_run(const void *values)
     const inspect_values *given = values;
     session job = session_begin("inspect", given->json);
     dray_status status =
-        session_open(&job, given->file, given->lenient, (option_number){.given = true});
+        session_open(&job, given->file, given->lenient, (option_number){.given = true}, 0);
     if (status == DRAY_OK && given->json)
         document_out(job.weights);
     else if (status == DRAY_OK)

@@ -170,6 +170,13 @@ static bool on_progress(void *self, uint64_t done, uint64_t total)
     return progress_update(&job->bar, done, total);
 }
 
+/// What --mem-limit leaves beside a model that was unpacked into memory, which is at most the limit.
+static uint64_t limit_left(const load_job *job)
+{
+    uint64_t limit = job->given->memory_limit, held = session_held_bytes(&job->base);
+    return limit > held ? limit - held : limit ? 1 : 0; // 0 would be no limit
+}
+
 static dray_status load_bytes(load_job *job)
 {
     const load_values *given = job->given;
@@ -183,7 +190,7 @@ static dray_status load_bytes(load_job *job)
         .layer_first = given->layers.first,
         .layer_last = given->layers.last,
         .manifest = given->manifest,
-        .memory_limit = given->memory_limit,
+        .memory_limit = limit_left(job),
         .release_source = given->release,
         .events = {.self = job,
                    .progress = on_progress,
@@ -419,7 +426,8 @@ static int load_run(const void *values)
 {
     const load_values *given = values;
     load_job job = {.base = session_begin("load", given->json), .given = given};
-    dray_status status = session_open(&job.base, given->file, given->lenient, given->threads);
+    dray_status status =
+        session_open(&job.base, given->file, given->lenient, given->threads, given->memory_limit);
     if (status == DRAY_OK)
         status = load_bytes(&job);
     if (status == DRAY_OK && given->digest)

@@ -57,7 +57,7 @@ static int manifest_run(const void *values)
 {
     const manifest_values *given = values;
     session job = session_begin("manifest", given->json);
-    dray_status status = session_open(&job, given->file, given->lenient, given->threads);
+    dray_status status = session_open(&job, given->file, given->lenient, given->threads, 0);
     if (status == DRAY_OK) {
         progress bar;
         dray_manifest_options options = {

@@ -138,7 +138,7 @@ static int verify_run(const void *values)
 {
     const verify_values *given = values;
     verify_job job = {.base = session_begin("verify", given->json)};
-    dray_status status = session_open(&job.base, given->file, given->lenient, given->threads);
+    dray_status status = session_open(&job.base, given->file, given->lenient, given->threads, 0);
     bool checked = status == DRAY_OK;
     if (checked)
         status = check(&job, given);

@@ -41,8 +41,12 @@ typedef struct session {
 session session_begin(const char *verb, bool json);
 /// Makes the context; `threads` absent: as many as there are processors, 16 at most.
 dray_status session_context(session *job, option_number threads);
-/// Makes the context and opens `path`; prints the warnings to standard error.
-dray_status session_open(session *job, const char *path, bool lenient, option_number threads);
+/// Makes the context and opens `path`; prints the warnings to standard error. `memory_limit`: the most that
+/// a packed file or a pipe may become in memory; 0: the library's own limit.
+dray_status session_open(session *job, const char *path, bool lenient, option_number threads,
+                         uint64_t memory_limit);
+/// What the opened model holds in memory: 0 for plain files.
+uint64_t session_held_bytes(const session *job);
 /// Prints job->error when `status` is not DRAY_OK (with json: also as the document on standard output,
 /// unless `printed`), closes everything, and returns the exit code.
 int session_end(session *job, dray_status status, bool printed);

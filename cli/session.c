@@ -80,15 +80,26 @@ static void print_warnings(const session *job)
     }
 }
 
-dray_status session_open(session *job, const char *path, bool lenient, option_number threads)
+dray_status session_open(session *job, const char *path, bool lenient, option_number threads,
+                         uint64_t memory_limit)
 {
-    dray_weights_options options = {.struct_bytes = sizeof(options), .lenient = lenient};
+    dray_weights_options options = {
+        .struct_bytes = sizeof(options), .lenient = lenient, .decoded_bytes_max = memory_limit};
     dray_status status = session_context(job, threads);
     if (status == DRAY_OK)
         status = dray_weights_open(job->context, path, &options, &job->weights, &job->error);
     if (status == DRAY_OK)
         print_warnings(job);
     return status;
+}
+
+uint64_t session_held_bytes(const session *job)
+{
+    dray_span first;
+    if (dray_weights_tensor_span(job->weights, 0, &first, NULL) != DRAY_OK ||
+        dray_region_storage(first.region) != DRAY_STORAGE_SYSTEM)
+        return 0;
+    return dray_region_bytes(first.region); // a model in memory is a single file
 }
 
 void session_error_out(json_out *json, const dray_error *error)

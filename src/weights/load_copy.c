@@ -30,16 +30,36 @@ typedef struct copy_work {
     dray_transfer *transfer;
     drayi_track track;
     drayi_prefault prefault;
+    uint64_t staging_bytes;
     bool wants_stop; // the caller's progress said no
 } copy_work;
 
 // --- destination ---------------------------------------------------------------------------------
+
+/// A verified file is read back through two windows, each of which has to hold the largest chunk.
+static uint64_t read_back_least(const drayi_load *load)
+{
+    uint64_t largest = 0;
+    if (!load->manifest || load->options.storage != DRAY_STORAGE_DISK)
+        return 0;
+    for (uint64_t i = 0; i < load->unit_count; i++)
+        largest = drayi_max(largest, load->units[i].bytes);
+    return 2 * (largest + 2 * load->alignment);
+}
+
+/// What reading back may take of the memory limit beside `staging_bytes`, per window; 0: no limit.
+static uint64_t read_back_window(const drayi_load *load, uint64_t staging_bytes)
+{
+    uint64_t limit = load->options.memory_limit;
+    return limit ? drayi_max((limit - staging_bytes) / 2 - load->alignment, 1) : 0;
+}
 
 static dray_status limit_check(const drayi_load *load, uint64_t staging_bytes, dray_error *error)
 {
     const drayi_survey *survey = &load->survey;
     bool memory = survey->storage == DRAY_STORAGE_SYSTEM || survey->storage == DRAY_STORAGE_PINNED;
     uint64_t destination = memory ? survey->destination_bytes : 0, wanted;
+    staging_bytes += read_back_least(load);
     if (!drayi_add(destination, staging_bytes, &wanted))
         wanted = UINT64_MAX;
     if (survey->memory_limit && wanted > survey->memory_limit)
@@ -121,7 +141,8 @@ static dray_status plan_make(copy_work *work, dray_error *error)
     dray_plan_options options = {
         .struct_bytes = sizeof(options), .direct = load->choice.direct, .targets_disjoint = 1};
     if (load->survey.memory_limit) // leave staging what the destination leaves
-        options.staging_bytes = drayi_min(staging_default, load->survey.memory_limit);
+        options.staging_bytes =
+            drayi_min(staging_default, load->survey.memory_limit - read_back_least(load));
     dray_status status = dray_plan_create(work->agent, copies, count, &options, &work->plan, error);
     drayi_free(load->env, copies, (size_t)count * sizeof(*copies));
     return status;
@@ -276,6 +297,7 @@ static dray_status read_back_run(read_back *back, dray_error *error)
         .ranges = back->ranges,
         .range_count = load->unit_count,
         .alignment = load->alignment,
+        .window_bytes_most = read_back_window(load, work->staging_bytes),
         .direct = load->choice.direct == DRAY_DIRECT_NEVER ? DRAY_DIRECT_NEVER : DRAY_DIRECT_AUTO,
         .self = back,
         .look = read_back_look,
@@ -368,7 +390,8 @@ static dray_status work_prepare(copy_work *work, uint64_t alignment, dray_error 
     DRAY_TRY(plan_make(work, error));
     dray_plan_summary summary;
     dray_plan_summarize(work->plan, &summary);
-    DRAY_TRY(limit_check(load, summary.staging_bytes, error));
+    work->staging_bytes = summary.staging_bytes;
+    DRAY_TRY(limit_check(load, work->staging_bytes, error));
     if (load->options.events.explain)
         dray_plan_print(work->plan, 0, explain_line, load);
     return DRAY_OK;

@@ -70,6 +70,8 @@ static dray_status windows_size(scan_run *run, dray_error *error)
 {
     const drayi_scan *scan = run->scan;
     run->window_bytes = window_that_fits(scan->env);
+    if (scan->window_bytes_most)
+        run->window_bytes = drayi_min(run->window_bytes, scan->window_bytes_most);
     for (uint64_t i = 0; i < scan->range_count; i++) {
         uint64_t wanted;
         if (!drayi_add(scan->ranges[i].bytes, scan->alignment, &wanted))

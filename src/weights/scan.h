@@ -15,7 +15,8 @@ typedef struct drayi_scan {
     dray_region *const *regions; // drayi_range.file is an index into it
     const drayi_range *ranges;   // in order, not overlapping
     uint64_t range_count;
-    uint64_t alignment; // of direct I/O
+    uint64_t alignment;         // of direct I/O
+    uint64_t window_bytes_most; // of each of both windows, unless one range is larger; 0: what suits
     dray_direct direct;
     void *self;
     /// Looks at one range; in the pool, several at once, in any order. Not called for empty ranges.

@@ -53,6 +53,11 @@ for pack in "zstd -q -c" "gzip -c" "lz4 -q -c"; do
     $pack demo.gguf >packed.gguf || fail "$pack"
     exits 0 load packed.gguf --to system --digest sha256 --json
     holds "doc['tensors'] == json.load(open('plain'))['tensors']"
+    exits 1 load packed.gguf --to system --mem-limit 1M --json # what it is unpacked to counts
+    refuses_in_json nospace
+    exits 1 load packed.gguf --to pinned --mem-limit 3M --json # and what it is copied to, beside it
+    refuses_in_json nospace
+    exits 0 load packed.gguf --to system --mem-limit 3M
     head -c 100000 packed.gguf >cut.gguf
     exits 1 load cut.gguf --to system
 done

@@ -141,6 +141,59 @@ static void verified_loads_give_the_same_bytes(void **state)
     }
 }
 
+/// What the table of `counting_os` has mapped that is no file's, and the most it ever was.
+static _Atomic uint64_t mapped_bytes, mapped_bytes_most;
+
+static void *counted_map(void *where, size_t bytes, int protection, int flags, int fd,
+                         uint64_t offset, int *out_code)
+{
+    void *at = drayi_os_linux.map(where, bytes, protection, flags, fd, offset, out_code);
+    if (at && fd < 0) {
+        uint64_t now = (mapped_bytes += bytes);
+        if (now > mapped_bytes_most)
+            mapped_bytes_most = now;
+    }
+    return at;
+}
+
+static int counted_unmap(void *at, size_t bytes)
+{
+    mapped_bytes -= bytes; // anonymous or not: a load to disk maps no file
+    return drayi_os_linux.unmap(at, bytes);
+}
+
+static void reading_back_keeps_to_the_memory_limit(void **state)
+{
+    (void)state;
+    write_manifest();
+    dray_weights_close(weights);
+    dray_context_destroy(context);
+    drayi_os os = drayi_os_linux;
+    os.map = counted_map;
+    os.unmap = counted_unmap;
+    dray_context_options alone = {.struct_bytes = sizeof(alone)};
+    assert_int_equal(drayi_context_create_with(&alone, &os, &context, &error), DRAY_OK);
+    open_weights();
+    mapped_bytes = mapped_bytes_most = 0;
+    dray_load_options options = {.struct_bytes = sizeof(options),
+                                 .storage = DRAY_STORAGE_DISK,
+                                 .disk_path = test_file_path("limited.out"),
+                                 .manifest = manifest_path,
+                                 .memory_limit = 1 << 20};
+    dray_loaded *loaded;
+    dray_load_report report;
+    if (dray_weights_load(weights, &options, &loaded, &error) != DRAY_OK)
+        fail_msg("%s", error.message);
+    dray_loaded_get_report(loaded, &report);
+    assert_int_equal(report.chunks_verified, chunks_in_all());
+    assert_in_range(mapped_bytes_most, 1, (1 << 20) + 3 * 4096); // and the edges of pages
+    dray_loaded_free(loaded);
+    unlink(options.disk_path);
+    options.memory_limit = chunk_bytes; // two windows of a chunk each are more than that
+    assert_int_equal(dray_weights_load(weights, &options, &loaded, &error), DRAY_E_NOSPACE);
+    assert_int_equal(access(options.disk_path, F_OK), -1);
+}
+
 /// Every storage and method must notice, say where, and leave nothing behind.
 static void a_flipped_bit_names_tensor_and_chunk(void **state)
 {
@@ -395,6 +448,7 @@ int main(void)
         with_model(what_was_written_verifies),
         with_model(the_text_is_the_same_every_time),
         with_model(verified_loads_give_the_same_bytes),
+        with_model(reading_back_keeps_to_the_memory_limit),
         with_model(a_flipped_bit_names_tensor_and_chunk),
         with_model(other_tensors_load_beside_a_bad_one),
         with_model(verify_can_go_on_and_name_all_that_is_bad),
