@@ -8,6 +8,7 @@
 #include "backend/copy_shape.h"
 #include "base/checked.h"
 #include "base/env.h"
+#include "base/queue.h"
 #include "dray/spi/backend.h"
 #include "os/pool.h"
 
@@ -35,8 +36,8 @@ typedef struct copy_job {
 } copy_job;
 
 struct copy_slot {
+    drayi_link link; // first: in a queue of the backend
     dray_backend *backend;
-    copy_slot *next; // in a list of the backend
     dray_op *op;
     uint64_t bytes;
     drayi_copy_fn stream;       // NULL: ordinary stores
@@ -47,39 +48,14 @@ struct copy_slot {
     copy_job jobs[JOBS_MAX];
 };
 
-typedef struct slot_list {
-    copy_slot *first, *last;
-} slot_list;
-
 struct dray_backend {
     drayi_env *env;
     drayi_completions completions;
     drayi_stream stream;
-    slot_list free_slots;
-    slot_list queued; // without a pool: what the caller works on in poll
+    drayi_queue free_slots;
+    drayi_queue queued; // without a pool: what the caller works on in poll
     copy_slot slots[SLOTS];
 };
-
-static void list_push(slot_list *list, copy_slot *slot)
-{
-    slot->next = NULL;
-    if (list->last)
-        list->last->next = slot;
-    else
-        list->first = slot;
-    list->last = slot;
-}
-
-static copy_slot *list_pop(slot_list *list)
-{
-    copy_slot *slot = list->first;
-    if (slot) {
-        list->first = slot->next;
-        if (!list->first)
-            list->last = NULL;
-    }
-    return slot;
-}
 
 static void copy_close(dray_backend *backend)
 {
@@ -96,7 +72,7 @@ static dray_status copy_open(drayi_env *env, dray_backend **out_backend, dray_er
     backend->stream = drayi_stream_choose();
     for (uint32_t i = 0; i < SLOTS; i++) {
         backend->slots[i].backend = backend;
-        list_push(&backend->free_slots, &backend->slots[i]);
+        drayi_queue_push(&backend->free_slots, &backend->slots[i].link);
     }
     dray_status status = drayi_completions_open(&backend->completions, env->os, error);
     if (status != DRAY_OK)
@@ -240,7 +216,7 @@ static void slot_begin(copy_slot *slot, dray_op *op)
 
 static void take(dray_backend *backend, dray_op *op)
 {
-    copy_slot *slot = list_pop(&backend->free_slots);
+    copy_slot *slot = drayi_queue_pop(&backend->free_slots);
     slot_begin(slot, op);
     uint32_t threads = drayi_pool_threads(backend->env->pool);
     op->status = check_sides(op, &op->error);
@@ -257,7 +233,7 @@ static void take(dray_backend *backend, dray_op *op)
     } else if (threads > 0) {
         start_in_pool(slot, threads);
     } else {
-        list_push(&backend->queued, slot);
+        drayi_queue_push(&backend->queued, &slot->link);
     }
 }
 
@@ -274,13 +250,13 @@ static uint32_t copy_submit(dray_backend *backend, dray_op **ops, uint32_t count
 /// Without a pool: a bounded slice of the oldest operation.
 static void work_in_caller(dray_backend *backend)
 {
-    copy_slot *slot = backend->queued.first;
+    copy_slot *slot = drayi_queue_first(&backend->queued);
     if (!slot)
         return;
     for (int i = 0; i < CHUNKS_PER_POLL && copy_chunk(slot); i++)
         continue;
     if (atomic_load(&slot->taken) >= slot->bytes || atomic_load(&slot->cancelled)) {
-        list_pop(&backend->queued);
+        drayi_queue_pop(&backend->queued);
         slot_end(slot);
     }
 }
@@ -295,7 +271,7 @@ static uint32_t copy_poll(dray_backend *backend, dray_op **out_ops, uint32_t cap
     work_in_caller(backend);
     uint32_t count = drayi_completions_take(&backend->completions, out_ops, capacity);
     for (uint32_t i = 0; i < count; i++)
-        list_push(&backend->free_slots, slot_of(out_ops[i]));
+        drayi_queue_push(&backend->free_slots, &slot_of(out_ops[i])->link);
     return count;
 }
 

@@ -14,27 +14,6 @@
 #define BEST_DEPTH 16
 #define MAX_BYTES (64u << 20)
 
-void drayi_posix_list_push(drayi_posix_list *list, drayi_posix_slot *slot)
-{
-    slot->next = NULL;
-    if (list->last)
-        list->last->next = slot;
-    else
-        list->first = slot;
-    list->last = slot;
-}
-
-drayi_posix_slot *drayi_posix_list_pop(drayi_posix_list *list)
-{
-    drayi_posix_slot *slot = list->first;
-    if (slot) {
-        list->first = slot->next;
-        if (!list->first)
-            list->last = NULL;
-    }
-    return slot;
-}
-
 void drayi_posix_end(drayi_posix_slot *slot)
 {
     drayi_completions_push(&slot->backend->completions, slot->op);
@@ -61,7 +40,7 @@ static dray_status posix_open(drayi_env *env, dray_backend **out_backend, dray_e
     }
     for (uint32_t i = 0; i < DRAYI_POSIX_SLOTS; i++) {
         backend->slots[i].backend = backend;
-        drayi_posix_list_push(&backend->free_slots, &backend->slots[i]);
+        drayi_queue_push(&backend->free_slots, &backend->slots[i].link);
     }
     drayi_posix_ring_open(backend);
     backend->engine = backend->ring.ring ? &drayi_posix_ring : drayi_posix_fallback(backend);
@@ -106,7 +85,7 @@ static drayi_posix_slot *slot_of(const dray_op *op)
 
 static void take(dray_backend *backend, dray_op *op)
 {
-    drayi_posix_slot *slot = drayi_posix_list_pop(&backend->free_slots);
+    drayi_posix_slot *slot = drayi_queue_pop(&backend->free_slots);
     slot->op = op;
     op->backend_use[0] = (uintptr_t)slot;
     if (drayi_posix_slot_begin(slot) != DRAY_OK) {
@@ -136,7 +115,7 @@ static uint32_t posix_poll(dray_backend *backend, dray_op **out_ops, uint32_t ca
         backend->engine->poll(backend);
     uint32_t count = drayi_completions_take(&backend->completions, out_ops, capacity);
     for (uint32_t i = 0; i < count; i++)
-        drayi_posix_list_push(&backend->free_slots, slot_of(out_ops[i]));
+        drayi_queue_push(&backend->free_slots, &slot_of(out_ops[i])->link);
     return count;
 }
 

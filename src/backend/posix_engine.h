@@ -10,6 +10,7 @@
 
 #include "backend/completions.h"
 #include "base/env.h"
+#include "base/queue.h"
 #include "os/os.h"
 #include "os/pool.h"
 
@@ -23,8 +24,8 @@ enum { DRAYI_POSIX_EDGE_WRITE = 1, DRAYI_POSIX_EDGE_DIRECT = 2 }; // bits of dra
 
 /// One operation in flight. Belongs to the caller's thread or to one pool job, never to both.
 typedef struct drayi_posix_slot {
+    drayi_link link; // first: in a queue of the backend
     dray_backend *backend;
-    struct drayi_posix_slot *next; // in a drayi_posix_list
     dray_op *op;
     drayi_job job;
     atomic_bool cancelled; // the caller may set it while a job runs
@@ -40,13 +41,6 @@ typedef struct drayi_posix_slot {
     uint32_t part_first, part_count; // parts[part_first .. part_count) are still to be moved
     struct iovec parts[DRAYI_POSIX_PARTS];
 } drayi_posix_slot;
-
-typedef struct drayi_posix_list {
-    drayi_posix_slot *first, *last;
-} drayi_posix_list;
-
-void drayi_posix_list_push(drayi_posix_list *list, drayi_posix_slot *slot);
-drayi_posix_slot *drayi_posix_list_pop(drayi_posix_list *list); // NULL: empty
 
 /// How slots are carried out. Every slot that `start` gets ends in drayi_posix_end().
 /// Members may be NULL, except start.
@@ -64,7 +58,7 @@ extern const drayi_posix_engine drayi_posix_ring, drayi_posix_threads, drayi_pos
 typedef struct drayi_posix_ring_state {
     struct io_uring *ring;             // NULL: not open
     int refusal;                       // errno: why there is no ring, or why it was retired
-    drayi_posix_list waiting;          // to be queued
+    drayi_queue waiting;               // to be queued
     uint32_t queue[DRAYI_POSIX_QUEUE]; // slot of each entry that is not yet submitted, oldest first
     uint32_t queue_first, queue_count;
     bool air[DRAYI_POSIX_SLOTS]; // which slots are submitted and not reaped
@@ -77,8 +71,8 @@ struct dray_backend {
     const drayi_os *os;
     const drayi_posix_engine *engine;
     drayi_completions completions;
-    drayi_posix_list free_slots;
-    drayi_posix_list queued; // the caller engine's
+    drayi_queue free_slots;
+    drayi_queue queued; // the caller engine's
     drayi_posix_ring_state ring;
     atomic_uint_fast64_t buffered_instead; // direct operations that went through the page cache
     drayi_posix_slot slots[DRAYI_POSIX_SLOTS];

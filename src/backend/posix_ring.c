@@ -76,7 +76,7 @@ static void retire(dray_backend *backend, int code)
         if (index != NO_SLOT)
             backend->engine->start(backend, &backend->slots[index]);
     }
-    for (drayi_posix_slot *slot; (slot = drayi_posix_list_pop(&state->waiting)) != NULL;)
+    for (drayi_posix_slot *slot; (slot = drayi_queue_pop(&state->waiting)) != NULL;)
         backend->engine->start(backend, slot);
 }
 
@@ -123,12 +123,12 @@ static void ring_flush(dray_backend *backend)
 {
     drayi_posix_ring_state *state = &backend->ring;
     while (state->waiting.first && state->queue_count < DRAYI_POSIX_QUEUE) {
-        int code = queue_request(backend, state->waiting.first);
+        int code = queue_request(backend, drayi_queue_first(&state->waiting));
         if (code < 0) {
             refused(backend, code);
             break;
         }
-        queue_push(state, index_of(backend, drayi_posix_list_pop(&state->waiting)));
+        queue_push(state, index_of(backend, drayi_queue_pop(&state->waiting)));
     }
     submit(backend); // of a retired ring nothing is queued
 }
@@ -206,7 +206,7 @@ bool drayi_posix_ring_needs_poll(const dray_backend *backend)
 
 static void ring_start(dray_backend *backend, drayi_posix_slot *slot)
 {
-    drayi_posix_list_push(&backend->ring.waiting, slot);
+    drayi_queue_push(&backend->ring.waiting, &slot->link);
 }
 
 /// The answer to the cancellation itself is of no interest: the operation's own answer tells.

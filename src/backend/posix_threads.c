@@ -18,12 +18,12 @@ static void threads_start(dray_backend *backend, drayi_posix_slot *slot)
 
 static void caller_start(dray_backend *backend, drayi_posix_slot *slot)
 {
-    drayi_posix_list_push(&backend->queued, slot);
+    drayi_queue_push(&backend->queued, &slot->link);
 }
 
 static void caller_poll(dray_backend *backend)
 {
-    drayi_posix_slot *slot = drayi_posix_list_pop(&backend->queued);
+    drayi_posix_slot *slot = drayi_queue_pop(&backend->queued);
     if (!slot)
         return;
     drayi_posix_slot_transfer(slot);

@@ -9,8 +9,8 @@ struct drayi_pool {
     drayi_env *env;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    drayi_job *first, *last; // guarded by lock
-    bool stop;               // guarded by lock
+    drayi_queue jobs; // guarded by lock
+    bool stop;        // guarded by lock
     uint32_t thread_count;
     uint32_t thread_room; // as allocated
     pthread_t *threads;
@@ -21,14 +21,11 @@ static void *worker(void *argument)
     drayi_pool *pool = argument;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->first && !pool->stop)
+        while (!pool->jobs.first && !pool->stop)
             pthread_cond_wait(&pool->wake, &pool->lock);
-        drayi_job *job = pool->first;
+        drayi_job *job = drayi_queue_pop(&pool->jobs);
         if (!job)
             break;
-        pool->first = job->next;
-        if (!pool->first)
-            pool->last = NULL;
         pthread_mutex_unlock(&pool->lock);
         job->run(job); // may free the job's owner
         pthread_mutex_lock(&pool->lock);
@@ -104,13 +101,8 @@ void drayi_pool_run(drayi_pool *pool, drayi_job *job)
         job->run(job);
         return;
     }
-    job->next = NULL;
     pthread_mutex_lock(&pool->lock);
-    if (pool->last)
-        pool->last->next = job;
-    else
-        pool->first = job;
-    pool->last = job;
+    drayi_queue_push(&pool->jobs, &job->link);
     pthread_cond_signal(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -6,6 +6,7 @@
 #define DRAY_OS_POOL_H
 
 #include "base/env.h"
+#include "base/queue.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -14,8 +15,8 @@ typedef struct drayi_job drayi_job;
 typedef struct drayi_pool drayi_pool;
 
 struct drayi_job {
+    drayi_link link; // first: in the pool's queue
     void (*run)(drayi_job *job);
-    drayi_job *next; // guarded by the pool's lock
 };
 
 /// Counts jobs in flight; the waiter sleeps until it is zero.

@@ -1,7 +1,8 @@
 /// The small things under everything: checked sums, size-first options, growing arrays, arenas, the
-/// bounded reader, UTF-8, the pool.
+/// bounded reader, UTF-8, queues, the pool.
 #include "base/arena.h"
 #include "base/checked.h"
+#include "base/queue.h"
 #include "base/reader.h"
 #include "core/context.h"
 #include "os/pool.h"
@@ -164,6 +165,26 @@ static void utf8_is_strict(void **state)
                          cases[i].good);
 }
 
+static void a_queue_keeps_the_order_and_fills_again_after_it_ran_empty(void **state)
+{
+    (void)state;
+    struct thing {
+        drayi_link link;
+    } things[3];
+    drayi_queue queue = {0};
+    assert_null(drayi_queue_pop(&queue));
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            drayi_queue_push(&queue, &things[i].link);
+        for (int i = 0; i < 3; i++) {
+            assert_ptr_equal(drayi_queue_first(&queue), &things[i]);
+            assert_ptr_equal(drayi_queue_pop(&queue), &things[i]);
+        }
+        assert_null(drayi_queue_first(&queue));
+        assert_null(drayi_queue_pop(&queue));
+    }
+}
+
 typedef struct counted_job {
     drayi_job job;
     atomic_uint *ran;
@@ -215,6 +236,7 @@ int main(void)
         cmocka_unit_test(an_arena_hands_out_aligned_zeros_and_text),
         cmocka_unit_test(the_reader_stops_at_the_end_with_numbers),
         cmocka_unit_test(utf8_is_strict),
+        cmocka_unit_test(a_queue_keeps_the_order_and_fills_again_after_it_ran_empty),
         cmocka_unit_test(every_job_runs_once_with_threads_and_without),
     };
     return cmocka_run_group_tests(tests, context_setup, context_teardown);
