@@ -55,25 +55,43 @@ static bool ring_is_there(void)
     return true;
 }
 
-static dray_region *memory_make(backend_rig *rig, uint64_t bytes)
+/// A backend with one engine, an open file, and memory to go with it.
+typedef struct scene {
+    backend_rig rig;
+    dray_region *file, *memory;
+    uint8_t *bytes; // of the memory
+} scene;
+
+static void scene_fill(scene *it, const char *path, uint64_t bytes, bool writable)
 {
-    dray_region_options options = {
-        .struct_bytes = sizeof(options), .storage = DRAY_STORAGE_SYSTEM, .bytes = bytes};
-    dray_region *region = NULL;
+    dray_file_options file = {.struct_bytes = sizeof(file), .writable = writable};
+    dray_region_options memory = {
+        .struct_bytes = sizeof(memory), .storage = DRAY_STORAGE_SYSTEM, .bytes = bytes};
     dray_error error;
-    if (dray_region_create(rig->context, &options, &region, &error) != DRAY_OK)
+    if (dray_region_open(it->rig.context, path, &file, &it->file, &error) != DRAY_OK ||
+        dray_region_create(it->rig.context, &memory, &it->memory, &error) != DRAY_OK)
         fail_msg("%s", error.message);
-    return region;
+    it->bytes = dray_region_pointer(it->memory);
 }
 
-static dray_region *file_open(backend_rig *rig, const char *path, bool writable)
+static void scene_open(scene *it, const engine_choice *choice, const char *path, uint64_t bytes)
 {
-    dray_file_options options = {.struct_bytes = sizeof(options), .writable = writable};
-    dray_region *region = NULL;
-    dray_error error;
-    if (dray_region_open(rig->context, path, &options, &region, &error) != DRAY_OK)
-        fail_msg("%s", error.message);
-    return region;
+    open_rig(&it->rig, choice);
+    scene_fill(it, path, bytes, false);
+}
+
+static void scene_open_to_write(scene *it, const engine_choice *choice, const char *path,
+                                uint64_t bytes)
+{
+    open_rig(&it->rig, choice);
+    scene_fill(it, path, bytes, true);
+}
+
+static void scene_close(scene *it)
+{
+    dray_region_release(it->memory);
+    dray_region_release(it->file);
+    backend_rig_close(&it->rig);
 }
 
 static dray_op read_op(backend_rig *rig, uint32_t flags, const dray_segment *segments,
@@ -83,9 +101,12 @@ static dray_op read_op(backend_rig *rig, uint32_t flags, const dray_segment *seg
     return (dray_op){.segments = segments, .segment_count = count, .edge = edge.id};
 }
 
-static void describe(backend_rig *rig, char *out, size_t capacity)
+static void assert_mentions(backend_rig *rig, const char *wanted)
 {
-    rig->ops->describe(rig->backend, out, capacity);
+    char text[256];
+    rig->ops->describe(rig->backend, text, sizeof(text));
+    if (!strstr(text, wanted))
+        fail_msg("wanted \"%s\" in \"%s\"", wanted, text);
 }
 
 static void describe_names_the_engine(void **unused)
@@ -97,15 +118,14 @@ static void describe_names_the_engine(void **unused)
         backend_rig rig;
         open_rig(&rig, &engines[i]);
         char text[256];
-        describe(&rig, text, sizeof(text));
+        rig.ops->describe(rig.backend, text, sizeof(text));
         assert_string_equal(text, engines[i].describes);
         backend_rig_close(&rig);
     }
 }
 
 /// 64 operations of odd sizes at odd offsets, more than there are slots in a batch.
-static void read_in_pieces(backend_rig *rig, dray_region *file, dray_region *memory, uint32_t flags,
-                           uint64_t piece)
+static void read_in_pieces(scene *it, uint32_t flags, uint64_t piece)
 {
     enum { MOST = 200 };
     static dray_segment segments[MOST];
@@ -114,22 +134,21 @@ static void read_in_pieces(backend_rig *rig, dray_region *file, dray_region *mem
     for (uint64_t at = 0; at < FILE_BYTES; at += piece, count++) {
         assert_true(count < MOST);
         uint64_t bytes = FILE_BYTES - at < piece ? FILE_BYTES - at : piece;
-        segments[count] = (dray_segment){.source = file,
-                                         .target = memory,
+        segments[count] = (dray_segment){.source = it->file,
+                                         .target = it->memory,
                                          .source_offset = at,
                                          .target_offset = at,
                                          .run_bytes = bytes};
-        ops[count] = read_op(rig, flags, &segments[count], 1);
+        ops[count] = read_op(&it->rig, flags, &segments[count], 1);
     }
-    memset(dray_region_pointer(memory), 0, FILE_BYTES);
-    backend_rig_run(rig, ops, count);
+    memset(it->bytes, 0, FILE_BYTES);
+    backend_rig_run(&it->rig, ops, count);
     for (uint32_t i = 0; i < count; i++) {
         if (ops[i].status != DRAY_OK)
             fail_msg("operation %u: %s", i, ops[i].error.message);
         assert_int_equal(ops[i].bytes_done, segments[i].run_bytes);
     }
-    assert_int_equal(backend_rig_first_wrong(dray_region_pointer(memory), FILE_BYTES, 0),
-                     DRAY_UNKNOWN);
+    assert_int_equal(backend_rig_first_wrong(it->bytes, FILE_BYTES, 0), DRAY_UNKNOWN);
 }
 
 static void every_engine_reads_the_file_buffered_and_direct(void **unused)
@@ -140,15 +159,11 @@ static void every_engine_reads_the_file_buffered_and_direct(void **unused)
         char path[256];
         backend_rig_file(folders[f], FILE_BYTES, path);
         for (size_t i = 0; i < ENGINE_COUNT; i++) {
-            backend_rig rig;
-            open_rig(&rig, &engines[i]);
-            dray_region *file = file_open(&rig, path, false);
-            dray_region *memory = memory_make(&rig, FILE_BYTES);
-            read_in_pieces(&rig, file, memory, BUFFERED, 30011);
-            read_in_pieces(&rig, file, memory, DIRECT, 65536);
-            dray_region_release(memory);
-            dray_region_release(file);
-            backend_rig_close(&rig);
+            scene it;
+            scene_open(&it, &engines[i], path, FILE_BYTES);
+            read_in_pieces(&it, BUFFERED, 30011);
+            read_in_pieces(&it, DIRECT, 65536);
+            scene_close(&it);
         }
         unlink(path);
     }
@@ -160,34 +175,30 @@ static void segments_scatter_over_memory(void **unused)
     char path[256];
     backend_rig_file(NULL, FILE_BYTES, path);
     for (size_t i = 0; i < ENGINE_COUNT; i++) {
-        backend_rig rig;
-        open_rig(&rig, &engines[i]);
-        dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, FILE_BYTES);
-        uint8_t *bytes = dray_region_pointer(memory);
+        scene it;
+        scene_open(&it, &engines[i], path, FILE_BYTES);
         dray_segment segments[64];
         uint64_t at = 777;
         for (uint32_t s = 0; s < 64; s++) { // file order 0..63, memory order 63..0
-            segments[s] = (dray_segment){.source = file,
-                                         .target = memory,
+            segments[s] = (dray_segment){.source = it.file,
+                                         .target = it.memory,
                                          .source_offset = at,
                                          .target_offset = (uint64_t)(63 - s) * 8192,
                                          .run_bytes = 100 + s};
             at += 100 + s;
         }
-        dray_op op = read_op(&rig, BUFFERED, segments, 64);
-        backend_rig_run(&rig, &op, 1);
+        dray_op op = read_op(&it.rig, BUFFERED, segments, 64);
+        backend_rig_run(&it.rig, &op, 1);
         assert_int_equal(op.status, DRAY_OK);
         assert_int_equal(op.bytes_done, at - 777);
         for (uint32_t s = 0; s < 64; s++) {
-            const uint8_t *piece = bytes + segments[s].target_offset;
+            const uint8_t *piece = it.bytes + segments[s].target_offset;
             assert_int_equal(
                 backend_rig_first_wrong(piece, segments[s].run_bytes, segments[s].source_offset),
                 DRAY_UNKNOWN);
             assert_int_equal(piece[segments[s].run_bytes], 0); // and not a byte more
         }
-        dray_region_release(memory);
-        dray_region_release(file);
-        backend_rig_close(&rig);
+        scene_close(&it);
     }
     unlink(path);
 }
@@ -197,21 +208,22 @@ static void segments_that_are_no_neighbours_are_refused(void **unused)
     (void)unused;
     char path[256];
     backend_rig_file(NULL, 8192, path);
-    backend_rig rig;
-    open_rig(&rig, &engines[0]);
-    dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, 8192);
+    scene it;
+    scene_open(&it, &engines[0], path, 8192);
     dray_segment segments[2] = {
-        {.source = file, .target = memory, .run_bytes = 10},
-        {.source = file, .target = memory, .source_offset = 11, .target_offset = 11, .run_bytes = 10},
+        {.source = it.file, .target = it.memory, .run_bytes = 10},
+        {.source = it.file,
+         .target = it.memory,
+         .source_offset = 11,
+         .target_offset = 11,
+         .run_bytes = 10},
     };
-    dray_op op = read_op(&rig, BUFFERED, segments, 2);
-    backend_rig_run(&rig, &op, 1);
+    dray_op op = read_op(&it.rig, BUFFERED, segments, 2);
+    backend_rig_run(&it.rig, &op, 1);
     assert_int_equal(op.status, DRAY_E_INVALID);
     assert_int_equal(op.bytes_done, 0);
     assert_non_null(strstr(op.error.message, "at 11 does not follow the one that ends at 10"));
-    dray_region_release(memory);
-    dray_region_release(file);
-    backend_rig_close(&rig);
+    scene_close(&it);
     unlink(path);
 }
 
@@ -224,17 +236,16 @@ static void a_file_that_ends_early_is_corrupt_with_numbers(void **unused)
         for (size_t w = 0; w < 2; w++) {
             char path[256], wanted[512];
             backend_rig_file(NULL, 65536, path);
-            backend_rig rig;
-            open_rig(&rig, &engines[i]);
-            dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, 65536);
+            scene it;
+            scene_open(&it, &engines[i], path, 65536);
             assert_int_equal(truncate(path, 33000), 0);
-            dray_segment segment = {.source = file,
-                                    .target = memory,
+            dray_segment segment = {.source = it.file,
+                                    .target = it.memory,
                                     .source_offset = 32768,
                                     .target_offset = 32768,
                                     .run_bytes = 16384};
-            dray_op op = read_op(&rig, ways[w], &segment, 1);
-            backend_rig_run(&rig, &op, 1);
+            dray_op op = read_op(&it.rig, ways[w], &segment, 1);
+            backend_rig_run(&it.rig, &op, 1);
             snprintf(wanted, sizeof(wanted), "pread %s: wanted 16384 at 32768, file ends at 33000",
                      path);
             assert_int_equal(op.status, DRAY_E_CORRUPT);
@@ -244,15 +255,13 @@ static void a_file_that_ends_early_is_corrupt_with_numbers(void **unused)
             assert_int_equal(op.bytes_done, 232);
 
             segment.source_offset = 49152; // altogether behind the end
-            op = read_op(&rig, ways[w], &segment, 1);
-            backend_rig_run(&rig, &op, 1);
+            op = read_op(&it.rig, ways[w], &segment, 1);
+            backend_rig_run(&it.rig, &op, 1);
             snprintf(wanted, sizeof(wanted), "pread %s: wanted 16384 at 49152, file ends at 33000",
                      path);
             assert_string_equal(op.error.message, wanted);
             assert_int_equal(op.bytes_done, 0);
-            dray_region_release(memory);
-            dray_region_release(file);
-            backend_rig_close(&rig);
+            scene_close(&it);
             unlink(path);
         }
     }
@@ -261,51 +270,43 @@ static void a_file_that_ends_early_is_corrupt_with_numbers(void **unused)
 static void unaligned_direct_operations_go_through_the_page_cache(void **unused)
 {
     (void)unused;
-    char path[256], text[256];
+    char path[256];
     backend_rig_file(NULL, FILE_BYTES, path);
-    backend_rig rig;
-    open_rig(&rig, &engines[0]);
-    dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, FILE_BYTES);
+    scene it;
+    scene_open(&it, &engines[0], path, FILE_BYTES);
     dray_segment segments[3] = {
-        {.source = file, .target = memory, .source_offset = 1, .run_bytes = 4096},
-        {.source = file, .target = memory, .target_offset = 8193, .run_bytes = 4096},
-        {.source = file, .target = memory, .target_offset = 16384, .run_bytes = 4095},
+        {.source = it.file, .target = it.memory, .source_offset = 1, .run_bytes = 4096},
+        {.source = it.file, .target = it.memory, .target_offset = 8193, .run_bytes = 4096},
+        {.source = it.file, .target = it.memory, .target_offset = 16384, .run_bytes = 4095},
     };
     dray_op ops[3];
     for (int i = 0; i < 3; i++)
-        ops[i] = read_op(&rig, DIRECT, &segments[i], 1);
-    backend_rig_run(&rig, ops, 3);
+        ops[i] = read_op(&it.rig, DIRECT, &segments[i], 1);
+    backend_rig_run(&it.rig, ops, 3);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(ops[i].status, DRAY_OK);
-        const uint8_t *at = (uint8_t *)dray_region_pointer(memory) + segments[i].target_offset;
+        const uint8_t *at = it.bytes + segments[i].target_offset;
         assert_int_equal(
             backend_rig_first_wrong(at, segments[i].run_bytes, segments[i].source_offset),
             DRAY_UNKNOWN);
     }
-    describe(&rig, text, sizeof(text));
-    assert_non_null(strstr(text, "3 direct operations went through the page cache"));
-    dray_region_release(memory);
-    dray_region_release(file);
-    backend_rig_close(&rig);
+    assert_mentions(&it.rig, "3 direct operations went through the page cache");
+    scene_close(&it);
     unlink(path);
 }
 
 static void a_kernel_that_refuses_direct_io_costs_speed_and_no_bytes(void **unused)
 {
     (void)unused;
-    char path[256], text[256];
+    char path[256];
     backend_rig_file(NULL, FILE_BYTES, path);
     for (size_t i = 0; i < ENGINE_COUNT; i++) {
-        backend_rig rig;
-        open_rig(&rig, &engines[i]);
+        scene it;
+        scene_open(&it, &engines[i], path, FILE_BYTES);
         fault_os_make_absent(engines[i].absent | FAULT_DIRECT_REFUSED);
-        dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, FILE_BYTES);
-        read_in_pieces(&rig, file, memory, DIRECT, 65536);
-        describe(&rig, text, sizeof(text));
-        assert_non_null(strstr(text, "64 direct operations went through the page cache"));
-        dray_region_release(memory);
-        dray_region_release(file);
-        backend_rig_close(&rig);
+        read_in_pieces(&it, DIRECT, 65536);
+        assert_mentions(&it.rig, "64 direct operations went through the page cache");
+        scene_close(&it);
     }
     unlink(path);
 }
@@ -319,30 +320,28 @@ static void writes_arrive_buffered_and_direct(void **unused)
             char path[256];
             backend_rig_file(NULL, 0, path);
             assert_int_equal(truncate(path, FILE_BYTES), 0);
-            backend_rig rig;
-            open_rig(&rig, &engines[i]);
-            dray_region *file = file_open(&rig, path, true), *memory = memory_make(&rig, FILE_BYTES);
-            backend_rig_fill(dray_region_pointer(memory), FILE_BYTES, 0);
-            dray_edge edge = backend_rig_edge(&rig, DRAY_STORAGE_SYSTEM, DRAY_STORAGE_DISK, ways[w]);
+            scene it;
+            scene_open_to_write(&it, &engines[i], path, FILE_BYTES);
+            backend_rig_fill(it.bytes, FILE_BYTES, 0);
+            dray_edge edge =
+                backend_rig_edge(&it.rig, DRAY_STORAGE_SYSTEM, DRAY_STORAGE_DISK, ways[w]);
             dray_segment segments[16];
             dray_op ops[16];
             for (uint32_t s = 0; s < 16; s++) {
                 uint64_t at = s * (FILE_BYTES / 16);
-                segments[s] = (dray_segment){.source = memory,
-                                             .target = file,
+                segments[s] = (dray_segment){.source = it.memory,
+                                             .target = it.file,
                                              .source_offset = at,
                                              .target_offset = at,
                                              .run_bytes = FILE_BYTES / 16};
                 ops[s] = (dray_op){.segments = &segments[s], .segment_count = 1, .edge = edge.id};
             }
-            backend_rig_run(&rig, ops, 16);
+            backend_rig_run(&it.rig, ops, 16);
             for (uint32_t s = 0; s < 16; s++)
                 assert_int_equal(ops[s].status, DRAY_OK);
-            memset(dray_region_pointer(memory), 0, FILE_BYTES);
-            read_in_pieces(&rig, file, memory, BUFFERED, 65536);
-            dray_region_release(memory);
-            dray_region_release(file);
-            backend_rig_close(&rig);
+            memset(it.bytes, 0, FILE_BYTES);
+            read_in_pieces(&it, BUFFERED, 65536);
+            scene_close(&it);
             unlink(path);
         }
     }
@@ -353,24 +352,22 @@ static void small_synchronous_reads_are_done_in_submit(void **unused)
     (void)unused;
     char path[256];
     backend_rig_file(NULL, 8192, path);
-    backend_rig rig;
-    open_rig(&rig, &engines[0]);
-    dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, 8192);
+    scene it;
+    scene_open(&it, &engines[0], path, 8192);
     fault_os_inject(&(fault_plan){.groups = FAULT_RING}); // only counts
-    dray_segment segment = {.source = file, .target = memory, .source_offset = 5, .run_bytes = 100};
-    dray_op op = read_op(&rig, BUFFERED, &segment, 1), *given = &op, *back = NULL;
+    dray_segment segment = {
+        .source = it.file, .target = it.memory, .source_offset = 5, .run_bytes = 100};
+    dray_op op = read_op(&it.rig, BUFFERED, &segment, 1), *given = &op, *back = NULL;
     op.flags = DRAY_OP_SMALL_SYNC;
-    assert_int_equal(rig.ops->submit(rig.backend, &given, 1), 1);
-    assert_int_equal(backend_rig_first_wrong(dray_region_pointer(memory), 100, 5), DRAY_UNKNOWN);
+    assert_int_equal(it.rig.ops->submit(it.rig.backend, &given, 1), 1);
+    assert_int_equal(backend_rig_first_wrong(it.bytes, 100, 5), DRAY_UNKNOWN);
     int fd;
-    assert_int_equal(rig.ops->arm(rig.backend, &fd, NULL), DRAY_E_BUSY);
-    assert_int_equal(rig.ops->poll(rig.backend, &back, 1), 1);
+    assert_int_equal(it.rig.ops->arm(it.rig.backend, &fd, NULL), DRAY_E_BUSY);
+    assert_int_equal(it.rig.ops->poll(it.rig.backend, &back, 1), 1);
     assert_ptr_equal(back, &op);
     assert_int_equal(op.status, DRAY_OK);
     assert_int_equal(fault_os_calls(), 0);
-    dray_region_release(memory);
-    dray_region_release(file);
-    backend_rig_close(&rig);
+    scene_close(&it);
     unlink(path);
 }
 
@@ -385,18 +382,16 @@ static void nothing_allocates_after_open(void **unused)
         dray_allocator allocator = counting_allocator_interface(&counter);
         fault_os_reset();
         fault_os_make_absent(engines[i].absent);
-        backend_rig rig;
+        scene it;
         dray_error error;
-        assert_int_equal(backend_rig_open(&rig, &drayi_backend_posix, fault_os(), &allocator,
+        assert_int_equal(backend_rig_open(&it.rig, &drayi_backend_posix, fault_os(), &allocator,
                                           engines[i].threads, &error),
                          DRAY_OK);
-        dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, FILE_BYTES);
+        scene_fill(&it, path, FILE_BYTES, false);
         uint64_t before = counting_allocator_calls(&counter);
-        read_in_pieces(&rig, file, memory, BUFFERED, 65536);
+        read_in_pieces(&it, BUFFERED, 65536);
         assert_int_equal(counting_allocator_calls(&counter), before);
-        dray_region_release(memory);
-        dray_region_release(file);
-        backend_rig_close(&rig);
+        scene_close(&it);
         assert_int_equal(counting_allocator_live_bytes(&counter), 0);
     }
     unlink(path);
@@ -409,27 +404,26 @@ static void cancelled_operations_come_back_once(void **unused)
     char path[256];
     backend_rig_file(NULL, FILE_BYTES, path);
     for (size_t i = 0; i < ENGINE_COUNT; i++) {
-        backend_rig rig;
-        open_rig(&rig, &engines[i]);
-        dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, FILE_BYTES);
+        scene it;
+        scene_open(&it, &engines[i], path, FILE_BYTES);
         dray_segment segments[16];
         dray_op ops[16], *given[16], *back[16];
         for (uint32_t s = 0; s < 16; s++) {
             uint64_t at = s * (FILE_BYTES / 16);
-            segments[s] = (dray_segment){.source = file,
-                                         .target = memory,
+            segments[s] = (dray_segment){.source = it.file,
+                                         .target = it.memory,
                                          .source_offset = at,
                                          .target_offset = at,
                                          .run_bytes = FILE_BYTES / 16};
-            ops[s] = read_op(&rig, DIRECT, &segments[s], 1);
+            ops[s] = read_op(&it.rig, DIRECT, &segments[s], 1);
             given[s] = &ops[s];
         }
-        assert_int_equal(rig.ops->submit(rig.backend, given, 16), 16);
+        assert_int_equal(it.rig.ops->submit(it.rig.backend, given, 16), 16);
         for (uint32_t s = 0; s < 16; s++)
-            rig.ops->cancel(rig.backend, &ops[s]);
+            it.rig.ops->cancel(it.rig.backend, &ops[s]);
         uint32_t ended = 0, cancelled = 0;
         while (ended < 16)
-            ended += rig.ops->poll(rig.backend, back, 16);
+            ended += it.rig.ops->poll(it.rig.backend, back, 16);
         assert_int_equal(ended, 16);
         for (uint32_t s = 0; s < 16; s++) {
             if (ops[s].status == DRAY_OK) {
@@ -442,10 +436,8 @@ static void cancelled_operations_come_back_once(void **unused)
         }
         if (strcmp(engines[i].name, "caller") == 0) // nothing ran before poll
             assert_int_equal(cancelled, 16);
-        read_in_pieces(&rig, file, memory, BUFFERED, 65536); // still usable
-        dray_region_release(memory);
-        dray_region_release(file);
-        backend_rig_close(&rig);
+        read_in_pieces(&it, BUFFERED, 65536); // still usable
+        scene_close(&it);
     }
     unlink(path);
 }
@@ -455,25 +447,22 @@ static void submit_takes_as_many_as_it_has_slots(void **unused)
     (void)unused;
     char path[256];
     backend_rig_file(NULL, 65536, path);
-    backend_rig rig;
-    open_rig(&rig, &engines[2]);
-    dray_region *file = file_open(&rig, path, false), *memory = memory_make(&rig, 65536);
+    scene it;
+    scene_open(&it, &engines[2], path, 65536);
     static dray_op ops[70];
     dray_op *given[70], *back[70];
-    dray_segment segment = {.source = file, .target = memory, .run_bytes = 512};
+    dray_segment segment = {.source = it.file, .target = it.memory, .run_bytes = 512};
     for (int i = 0; i < 70; i++) {
-        ops[i] = read_op(&rig, BUFFERED, &segment, 1);
+        ops[i] = read_op(&it.rig, BUFFERED, &segment, 1);
         given[i] = &ops[i];
     }
-    assert_int_equal(rig.ops->submit(rig.backend, given, 70), 64);
-    assert_int_equal(rig.ops->poll(rig.backend, back, 70), 1); // one operation per poll
+    assert_int_equal(it.rig.ops->submit(it.rig.backend, given, 70), 64);
+    assert_int_equal(it.rig.ops->poll(it.rig.backend, back, 70), 1); // one operation per poll
     assert_ptr_equal(back[0], &ops[0]);
-    assert_int_equal(rig.ops->submit(rig.backend, given + 64, 6), 1);
+    assert_int_equal(it.rig.ops->submit(it.rig.backend, given + 64, 6), 1);
     for (uint32_t left = 64; left > 0;)
-        left -= rig.ops->poll(rig.backend, back, 70);
-    dray_region_release(memory);
-    dray_region_release(file);
-    backend_rig_close(&rig);
+        left -= it.rig.ops->poll(it.rig.backend, back, 70);
+    scene_close(&it);
     unlink(path);
 }
 
@@ -483,11 +472,10 @@ static void a_full_disk_is_nospace(void **unused)
     char path[256];
     backend_rig_file(NULL, 8192, path);
     for (size_t i = 0; i < ENGINE_COUNT; i++) {
-        backend_rig rig;
-        open_rig(&rig, &engines[i]);
-        dray_region *file = file_open(&rig, path, true), *memory = memory_make(&rig, 8192);
-        dray_edge edge = backend_rig_edge(&rig, DRAY_STORAGE_SYSTEM, DRAY_STORAGE_DISK, BUFFERED);
-        dray_segment segment = {.source = memory, .target = file, .run_bytes = 4096};
+        scene it;
+        scene_open_to_write(&it, &engines[i], path, 8192);
+        dray_edge edge = backend_rig_edge(&it.rig, DRAY_STORAGE_SYSTEM, DRAY_STORAGE_DISK, BUFFERED);
+        dray_segment segment = {.source = it.memory, .target = it.file, .run_bytes = 4096};
         dray_op op = {.segments = &segment, .segment_count = 1, .edge = edge.id};
         // an event's write is a write, too: only the ring's completion or the first pwritev is meant
         fault_os_inject(&(fault_plan){
@@ -496,16 +484,14 @@ static void a_full_disk_is_nospace(void **unused)
             .groups = engines[i].absent ? FAULT_WRITE : FAULT_COMPLETION,
         });
         if (engines[i].absent || ring_is_there()) {
-            backend_rig_run(&rig, &op, 1);
+            backend_rig_run(&it.rig, &op, 1);
             assert_int_equal(op.status, DRAY_E_NOSPACE);
             assert_int_equal(op.error.native_code, ENOSPC);
             assert_string_equal(op.error.origin, "pwrite");
             assert_non_null(strstr(op.error.message, "wanted 4096 at 0, 0 done: No space left"));
             assert_int_equal(op.bytes_done, 0);
         }
-        dray_region_release(memory);
-        dray_region_release(file);
-        backend_rig_close(&rig);
+        scene_close(&it);
     }
     unlink(path);
 }
