@@ -8,13 +8,17 @@
 #include <string.h>
 #include <wchar.h>
 
+static _Noreturn void end_without_memory(size_t wanted_bytes)
+{
+    fprintf(stderr, "dray: out of memory (%zu bytes wanted)\n", wanted_bytes);
+    exit(1);
+}
+
 void *text_memory(void *old, size_t bytes)
 {
     void *memory = realloc(old, bytes ? bytes : 1);
-    if (!memory) {
-        fprintf(stderr, "dray: out of memory (%zu bytes wanted)\n", bytes);
-        exit(1);
-    }
+    if (!memory)
+        end_without_memory(bytes);
     return memory;
 }
 
@@ -30,8 +34,9 @@ char *text_format(const char *format, ...)
 char *text_format_args(const char *format, va_list args)
 {
     char *text;
-    return vasprintf(&text, format, args) < 0 ? text_memory(NULL, SIZE_MAX) // says so and ends
-                                              : text;
+    if (vasprintf(&text, format, args) < 0)
+        end_without_memory(strlen(format) + 1); // at least
+    return text;
 }
 
 // --- UTF-8 ---------------------------------------------------------------------------------------
