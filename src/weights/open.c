@@ -9,6 +9,7 @@
 #include "weights/shards.h"
 #include "weights/unpack.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -141,8 +142,9 @@ static dray_status stream_take(dray_weights *weights, const char *path, int fd, 
     return file_take_data(weights, file, data, true, error);
 }
 
-/// Pipes and the like: read into memory once. `fd` does not wait, so it is opened again: a reader of a
-/// pipe waits for its writer. Devices like /dev/zero never end.
+/// Pipes and the like: read into memory once. `fd` does not wait, so that nobody waited in open(): the
+/// writer may come later, and may be gone again with its few bytes before a second open() here saw it.
+/// Devices like /dev/zero never end.
 static dray_status add_stream(dray_weights *weights, const char *path, int fd,
                               const drayi_file_facts *facts, dray_error *error)
 {
@@ -150,13 +152,13 @@ static dray_status add_stream(dray_weights *weights, const char *path, int fd,
         return dray_fail(error, DRAY_E_UNSUPPORTED,
                          "open %s: this is a device, not a file; pass a model file, or a pipe",
                          path);
-    const drayi_os *os = weights->env->os;
-    int waiting = os->reopen(fd, O_RDONLY);
-    if (waiting < 0)
-        return dray_fail_os(error, -waiting, "open", "open %s", path);
-    dray_status status = stream_take(weights, path, waiting, error);
-    drayi_close_file(os, waiting);
-    return status;
+    int code;
+    do
+        code = weights->env->os->wait_fd(fd, -1);
+    while (code == -EINTR);
+    if (code < 0)
+        return dray_fail_os(error, -code, "ppoll", "wait for a writer of %s", path);
+    return stream_take(weights, path, fd, error);
 }
 
 // --- formats -------------------------------------------------------------------------------------

@@ -18,6 +18,16 @@ cp out piped
 exits 0 load demo.gguf --to system --digest sha256 --json
 holds "doc['tensors'] == json.load(open('piped'))['tensors']"
 
+# A writer that is gone before its bytes are looked at: they are in the pipe.
+for _ in 1 2 3 4 5 6 7 8; do
+    (printf 'GGUF' >fifo) &
+    ran="inspect of a short-lived writer"
+    code=0
+    timeout 20 "$DRAY" inspect fifo >out 2>err || code=$?
+    [ "$code" -eq 1 ] || fail "$ran: exit code $code, wanted 1"
+    wait
+done
+
 for device in /dev/zero /dev/urandom /dev/null; do
     [ -c "$device" ] || continue
     exits 1 inspect "$device"

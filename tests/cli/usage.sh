@@ -77,7 +77,7 @@ grep -q "cannot write to standard output" err || fail "info > /dev/full says not
 mkfifo waiting
 "$DRAY" inspect waiting >&- 2>err &
 for _ in $(seq 100); do
-    number_one=$(readlink "/proc/$!/fd/1") && break
+    number_one=$(readlink "/proc/$!/fd/1") && [ "$number_one" = /dev/null ] && break
     sleep 0.05
 done
 printf 'no model' >waiting

@@ -168,7 +168,8 @@ static void reading_back_keeps_to_the_memory_limit(void **state)
     write_manifest();
     dray_weights_close(weights);
     dray_context_destroy(context);
-    drayi_os os = drayi_os_linux;
+    static drayi_os os; // outlives this function, as the context does
+    os = drayi_os_linux;
     os.map = counted_map;
     os.unmap = counted_unmap;
     dray_context_options alone = {.struct_bytes = sizeof(alone)};
