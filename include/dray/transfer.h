@@ -76,7 +76,8 @@ typedef struct dray_plan_options {
 /// Immutable. Borrows the regions of its copies: they must live as long as the plan and its transfers.
 typedef struct dray_plan dray_plan;
 
-/// Pure: touches no byte and makes no system call. Checks bounds, overlap and routes.
+/// Pure: touches no byte and makes no system call; backends that take only some regions (spi/backend.h:
+/// accepts) are asked about them. Checks bounds, overlap and routes.
 /// error.index names the copy that is wrong. `options` may be NULL. `copies` may be freed afterwards.
 DRAY_API dray_status dray_plan_create(dray_agent *agent, const dray_copy *copies,
                                       uint64_t copy_count, const dray_plan_options *options,

@@ -263,7 +263,8 @@ dray_status dray_plan_create(dray_agent *agent, const dray_copy *copies, uint64_
                              const dray_plan_options *given, dray_plan **out_plan, dray_error *error)
 {
     drayi_env *env = agent->env;
-    drayi_planner planner = {.env = env, .page_bytes = agent->page_bytes, .copies = copies};
+    drayi_planner planner = {
+        .env = env, .agent = agent, .page_bytes = agent->page_bytes, .copies = copies};
     DRAY_TRY(drayi_options(&planner.options, sizeof(planner.options), given, "dray_plan_options",
                            error));
     DRAY_TRY(arguments_check(copies, copy_count, &planner.options, error));
@@ -290,6 +291,11 @@ void dray_plan_destroy(dray_plan *plan)
     drayi_env *env = plan->env;
     drayi_free(env, plan->edges, plan->edge_count * sizeof(*plan->edges));
     drayi_free(env, plan->regions, plan->region_capacity * sizeof(*plan->regions));
+    while (plan->refusals) {
+        drayi_refusal *next = plan->refusals->next;
+        drayi_free(env, plan->refusals, sizeof(*plan->refusals));
+        plan->refusals = next;
+    }
     drayi_free(env, plan->segments, plan->segment_capacity * sizeof(*plan->segments));
     drayi_free(env, plan->steps, plan->step_capacity * sizeof(*plan->steps));
     drayi_free(env, plan->units, plan->unit_capacity * sizeof(*plan->units));

@@ -30,12 +30,21 @@ typedef struct drayi_step {
     uint32_t lands; // 1: afterwards the bytes are at their target; 0: in staging
 } drayi_step;
 
+/// A backend's reason not to take a region; its edges were passed over.
+typedef struct drayi_refusal {
+    struct drayi_refusal *next;
+    const char *backend_name; // static
+    char why[256];
+} drayi_refusal;
+
 /// A region that the plan touches, looked at once.
 typedef struct drayi_plan_region {
     dray_region *region;
     const dray_region_native *native;
-    uint64_t base;  // address, or file offset, of its first byte
-    uint32_t group; // regions that may share bytes have the same one
+    uint64_t base;       // address, or file offset, of its first byte
+    uint64_t refused_by; // bit per backend of the agent that does not take it
+    bool asked;          // refused_by is known
+    uint32_t group;      // regions that may share bytes have the same one
     bool is_source, is_target;
     bool compared_as_source, compared_as_target; // by the overlap check
 } drayi_plan_region;
@@ -48,6 +57,7 @@ struct dray_plan {
 
     drayi_plan_region *regions;
     uint64_t region_count, region_capacity;
+    drayi_refusal *refusals;
 
     dray_segment *segments; // a NULL region is the lane's staging slot
     uint64_t segment_count, segment_capacity;

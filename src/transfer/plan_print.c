@@ -87,6 +87,14 @@ static void print_edges(plan_printer *printer, const dray_plan *plan)
     }
 }
 
+static void print_refusals(plan_printer *printer, const dray_plan *plan)
+{
+    for (const drayi_refusal *each = plan->refusals; each; each = each->next) {
+        put(printer, "passed over: %s: %s", each->backend_name, each->why);
+        end_line(printer);
+    }
+}
+
 static void put_side(plan_printer *printer, const dray_region *region, uint64_t offset)
 {
     enum { shown = 120 }; // of a long path, the end tells more
@@ -132,6 +140,7 @@ void dray_plan_print(const dray_plan *plan, uint32_t detail,
     plan_printer printer = {.write = write, .self = self};
     print_summary(&printer, plan);
     print_edges(&printer, plan);
+    print_refusals(&printer, plan);
     if (detail > 0)
         print_steps(&printer, plan);
 }

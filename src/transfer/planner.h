@@ -44,11 +44,12 @@ typedef struct drayi_route {
     drayi_hop hops[2];
 } drayi_route;
 
-/// A route with a device at one end or both.
+/// A route with a device at one end or both, or one that some backend refuses to serve.
 typedef struct drayi_device_route {
     struct drayi_device_route *next;
     dray_storage from, to;
     const struct dray_device *source, *target; // NULL: no device at that end
+    uint64_t refused[2];                       // drayi_plan_region.refused_by of both ends
     drayi_route route;
 } drayi_device_route;
 
@@ -78,6 +79,7 @@ typedef enum drayi_packing {
 
 typedef struct drayi_planner {
     drayi_env *env;
+    const dray_agent *agent;
     dray_plan *plan;
     dray_plan_options options;
     uint64_t page_bytes;

@@ -31,14 +31,15 @@ static bool serves_devices(const dray_edge *edge, const dray_region_native *from
     return !both || !(edge->flags & DRAY_EDGE_ONE_DEVICE) || from->device == to->device;
 }
 
+/// `refused`: bit per backend that does not take one of the ends.
 static drayi_hop hop_find(const dray_plan *plan, const dray_region_native *from,
-                          const dray_region_native *to)
+                          const dray_region_native *to, uint64_t refused)
 {
     drayi_hop hop = {DRAYI_NO_EDGE, DRAYI_NO_EDGE};
     for (uint32_t i = 0; i < plan->edge_count; i++) {
         const dray_edge *edge = &plan->edges[i].edge;
         if (edge->from != from->storage || edge->to != to->storage ||
-            !serves_devices(edge, from, to))
+            !serves_devices(edge, from, to) || refused >> plan->edges[i].backend & 1)
             continue;
         uint32_t *best = edge->flags & DRAY_EDGE_DIRECT ? &hop.direct : &hop.plain;
         if (*best == DRAYI_NO_EDGE || edge->cost < plan->edges[*best].edge.cost)
@@ -53,25 +54,70 @@ static bool hop_exists(const drayi_hop *hop)
 }
 
 static void route_find(const dray_plan *plan, const dray_region_native *from,
-                       const dray_region_native *to, drayi_route *route)
+                       const dray_region_native *to, const uint64_t refused[2], drayi_route *route)
 {
     static const dray_region_native staging = {.storage = DRAY_STORAGE_SYSTEM};
     route->known = true;
-    route->hops[0] = hop_find(plan, from, to);
+    route->hops[0] = hop_find(plan, from, to, refused[0] | refused[1]);
     route->hop_count = hop_exists(&route->hops[0]) ? 1 : 0;
     if (route->hop_count || from->storage == DRAY_STORAGE_SYSTEM ||
         to->storage == DRAY_STORAGE_SYSTEM)
         return;
-    route->hops[0] = hop_find(plan, from, &staging);
-    route->hops[1] = hop_find(plan, &staging, to);
+    route->hops[0] = hop_find(plan, from, &staging, refused[0]);
+    route->hops[1] = hop_find(plan, &staging, to, refused[1]);
     route->hop_count = hop_exists(&route->hops[0]) && hop_exists(&route->hops[1]) ? 2 : 0;
 }
 
-/// Routes between kinds are kept in a table; those of devices in a list, by kinds and devices.
-static dray_status route_of(drayi_planner *planner, const dray_region_native *from,
-                            const dray_region_native *to, drayi_route **out_route, dray_error *error)
+static bool serves_kind(const dray_plan *plan, uint32_t backend, dray_storage storage)
 {
-    if (!on_device(from) && !on_device(to)) {
+    for (uint32_t i = 0; i < plan->edge_count; i++) {
+        const dray_edge *edge = &plan->edges[i].edge;
+        if (plan->edges[i].backend == backend && (edge->from == storage || edge->to == storage))
+            return true;
+    }
+    return false;
+}
+
+static dray_status refusal_add(drayi_planner *planner, uint32_t backend, uint32_t region,
+                               const dray_error *why, dray_error *error)
+{
+    drayi_refusal *refusal = drayi_new(planner->env, drayi_refusal, error);
+    if (!refusal)
+        return DRAY_E_NOMEM;
+    refusal->backend_name = planner->agent->backends[backend].ops->name;
+    snprintf(refusal->why, sizeof(refusal->why), "%s", why->message);
+    drayi_refusal **at = &planner->plan->refusals;
+    while (*at)
+        at = &(*at)->next;
+    *at = refusal;
+    planner->plan->regions[region].refused_by |= UINT64_C(1) << backend;
+    return DRAY_OK;
+}
+
+/// Which backends do not take this region? Only those are asked who may say no, once per plan.
+static dray_status region_ask(drayi_planner *planner, uint32_t index, dray_error *error)
+{
+    drayi_plan_region *region = &planner->plan->regions[index];
+    if (region->asked)
+        return DRAY_OK;
+    region->asked = true;
+    for (uint32_t i = 0; i < planner->agent->backend_count; i++) {
+        const drayi_agent_backend *backend = &planner->agent->backends[i];
+        dray_error why = {0};
+        if (backend->ops->accepts && serves_kind(planner->plan, i, region->native->storage) &&
+            backend->ops->accepts(backend->self, region->region, &why) != DRAY_OK)
+            DRAY_TRY(refusal_add(planner, i, index, &why, error));
+    }
+    return DRAY_OK;
+}
+
+/// Routes between kinds are kept in a table; those of devices, and those that some backend refuses to
+/// serve, in a list.
+static dray_status route_of(drayi_planner *planner, const dray_region_native *from,
+                            const dray_region_native *to, const uint64_t refused[2],
+                            drayi_route **out_route, dray_error *error)
+{
+    if (!on_device(from) && !on_device(to) && !refused[0] && !refused[1]) {
         *out_route = &planner->routes[from->storage][to->storage];
         return DRAY_OK;
     }
@@ -79,7 +125,8 @@ static dray_status route_of(drayi_planner *planner, const dray_region_native *fr
                              *target = on_device(to) ? to->device : NULL;
     drayi_device_route *route = planner->device_routes;
     while (route && (route->from != from->storage || route->to != to->storage ||
-                     route->source != source || route->target != target))
+                     route->source != source || route->target != target ||
+                     route->refused[0] != refused[0] || route->refused[1] != refused[1]))
         route = route->next;
     if (!route) {
         route = drayi_new(planner->env, drayi_device_route, error);
@@ -89,6 +136,7 @@ static dray_status route_of(drayi_planner *planner, const dray_region_native *fr
                                       .to = to->storage,
                                       .source = source,
                                       .target = target,
+                                      .refused = {refused[0], refused[1]},
                                       .next = planner->device_routes};
         planner->device_routes = route;
     }
@@ -111,10 +159,14 @@ dray_status drayi_planner_route(drayi_planner *planner, const drayi_move *move,
     const dray_plan *plan = planner->plan;
     const dray_region_native *from = plan->regions[move->source].native,
                              *to = plan->regions[move->target].native;
+    DRAY_TRY(region_ask(planner, move->source, error));
+    DRAY_TRY(region_ask(planner, move->target, error));
+    const uint64_t refused[2] = {plan->regions[move->source].refused_by,
+                                 plan->regions[move->target].refused_by};
     drayi_route *route;
-    DRAY_TRY(route_of(planner, from, to, &route, error));
+    DRAY_TRY(route_of(planner, from, to, refused, &route, error));
     if (!route->known)
-        route_find(plan, from, to, route);
+        route_find(plan, from, to, refused, route);
     if (route->hop_count == 0) {
         char texts[2][96];
         dray_status status = dray_fail(

@@ -116,6 +116,9 @@ typedef struct dray_backend_ops {
     dray_status (*arm)(dray_backend *backend, int *out_fd, dray_error *error);
     /// A sentence for --explain and `dray info`: how it works on this machine ("io_uring, depth 64").
     void (*describe)(dray_backend *backend, char *out, size_t capacity);
+    /// Asked once per plan and region of a kind that the edges serve. Failing: the plan passes its edges
+    /// over for this region, and --explain gives the message as the reason. NULL: every region will do.
+    dray_status (*accepts)(dray_backend *backend, const dray_region *region, dray_error *error);
 } dray_backend_ops;
 
 #ifdef __cplusplus
