@@ -7,6 +7,7 @@ dray_component(backend posix WANTS liburing ELSE "threads and pread")
 dray_component(backend cuda UNPROVEN "no GPU so far: its tests run on a stand-in for the driver")
 dray_component(backend opencl)
 dray_component(backend sim_device)
+dray_component(backend gds UNPROVEN "no GPU and no cuFile so far: its tests run on stand-ins for both")
 
 dray_component(format gguf)
 dray_component(format safetensors)
