@@ -80,7 +80,8 @@ static bool is_file(const drayi_plan_region *region)
     return region && region->native->storage == DRAY_STORAGE_DISK;
 }
 
-/// Can the edge carry `part` from or to this memory address?
+/// Can the edge carry `part` from or to this memory address? What the file demands of addresses, it
+/// demands of the host's; device memory (`address` DRAY_UNKNOWN) is the backend's own affair.
 static const char *direct_refusal(const drayi_planner *planner, const drayi_hop *hop,
                                   const drayi_plan_region *file, uint64_t address, direct_part *part)
 {
@@ -88,7 +89,7 @@ static const char *direct_refusal(const drayi_planner *planner, const drayi_hop 
         return "no backend of the agent does direct I/O here";
     if (file->native->direct_fd < 0)
         return "the file system takes no direct I/O on this file";
-    if (file->native->direct_memory_align &&
+    if (file->native->direct_memory_align && address != DRAY_UNKNOWN &&
         (address + part->skip) % file->native->direct_memory_align != 0)
         return "the memory does not have the file's phase";
     const dray_edge *edge = &planner->plan->edges[hop->direct].edge;
@@ -117,7 +118,8 @@ static direct_part direct_find(const drayi_planner *planner, const drayi_hop *ho
     if (first >= end)
         return part; // not one whole page: nothing to do directly
     part.skip = first - part.position;
-    part.refusal = direct_refusal(planner, hop, file, address, &part);
+    bool on_host = !memory || memory->native->pointer;
+    part.refusal = direct_refusal(planner, hop, file, on_host ? address : DRAY_UNKNOWN, &part);
     part.bytes = part.refusal ? 0 : end - first;
     return part;
 }
