@@ -34,8 +34,14 @@ static void *rig_library_open(const char *name, char *out_why, size_t why_bytes)
         snprintf(out_why, why_bytes, "%s: cannot open shared object file", name);
         return NULL;
     }
-    if (strcmp(name, "libcuda.so.1") == 0 && device_rig_has_standin())
-        name = getenv("DRAY_STANDIN_CUDA");
+    static const char *const standins[][2] = {{"libcuda.so.1", "DRAY_STANDIN_CUDA"},
+                                              {"libcufile.so.0", "DRAY_STANDIN_CUFILE"},
+                                              {"libnixl_capi.so", "DRAY_STANDIN_NIXL"}};
+    for (size_t i = 0; i < sizeof(standins) / sizeof(standins[0]); i++) {
+        const char *path = getenv(standins[i][1]);
+        if (strcmp(name, standins[i][0]) == 0 && path && path[0])
+            return drayi_os_linux.library_open(path, out_why, why_bytes);
+    }
     return drayi_os_linux.library_open(name, out_why, why_bytes);
 }
 
