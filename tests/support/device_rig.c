@@ -36,7 +36,7 @@ static void *rig_library_open(const char *name, char *out_why, size_t why_bytes)
     }
     static const char *const standins[][2] = {{"libcuda.so.1", "DRAY_STANDIN_CUDA"},
                                               {"libcufile.so.0", "DRAY_STANDIN_CUFILE"},
-                                              {"libnixl_capi.so", "DRAY_STANDIN_NIXL"}};
+                                              {"libnixl_capi.so", "DRAY_STANDIN_NIXL_CAPI"}};
     for (size_t i = 0; i < sizeof(standins) / sizeof(standins[0]); i++) {
         const char *path = getenv(standins[i][1]);
         if (strcmp(name, standins[i][0]) == 0 && path && path[0])
