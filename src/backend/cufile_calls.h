@@ -45,20 +45,21 @@ enum {
 
 /// call(member, exact name, result, parameters). cuFileDriverClose is cuFileDriverClose_v2: the vendor's
 /// header hides that behind a macro, dlsym does not.
+// clang-format off
 #define DRAYI_CUFILE_CALLS(call)                                                                    \
-    call(driver_open, cuFileDriverOpen, CUfileError_t,                                              \
-         (void)) call(driver_close, cuFileDriverClose_v2, CUfileError_t, (void))                    \
-        call(handle_register, cuFileHandleRegister, CUfileError_t,                                  \
-             (CUfileHandle_t * handle, CUfileDescr_t * description))                                \
-            call(handle_deregister, cuFileHandleDeregister, void, (CUfileHandle_t handle))          \
-                call(buffer_register, cuFileBufRegister, CUfileError_t,                             \
-                     (const void *base, size_t bytes, int flags))                                   \
-                    call(buffer_deregister, cuFileBufDeregister, CUfileError_t, (const void *base)) \
-                        call(read, cuFileRead, ssize_t,                                             \
-                             (CUfileHandle_t handle, void *base, size_t bytes, off_t file_offset,   \
-                              off_t offset)) call(write, cuFileWrite, ssize_t,                      \
-                                                  (CUfileHandle_t handle, const void *base,         \
-                                                   size_t bytes, off_t file_offset, off_t offset))
+    call(driver_open, cuFileDriverOpen, CUfileError_t, (void))                                     \
+    call(driver_close, cuFileDriverClose_v2, CUfileError_t, (void))                                \
+    call(handle_register, cuFileHandleRegister, CUfileError_t,                                     \
+         (CUfileHandle_t *handle, CUfileDescr_t *description))                                     \
+    call(handle_deregister, cuFileHandleDeregister, void, (CUfileHandle_t handle))                 \
+    call(buffer_register, cuFileBufRegister, CUfileError_t,                                        \
+         (const void *base, size_t bytes, int flags))                                              \
+    call(buffer_deregister, cuFileBufDeregister, CUfileError_t, (const void *base))                \
+    call(read, cuFileRead, ssize_t,                                                                \
+         (CUfileHandle_t handle, void *base, size_t bytes, off_t file_offset, off_t offset))       \
+    call(write, cuFileWrite, ssize_t,                                                              \
+         (CUfileHandle_t handle, const void *base, size_t bytes, off_t file_offset, off_t offset))
+// clang-format on
 
 #define DRAYI_CUFILE_MEMBER(member, symbol, result, parameters) result(*member) parameters;
 typedef struct drayi_cufile_calls {

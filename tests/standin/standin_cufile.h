@@ -16,7 +16,7 @@ typedef struct standin_cufile_config {
     int code; // > 5000: of cuFile; else an errno of reads and writes; 0: success, and nothing done
     uint64_t short_bytes; // reads and writes: no fault, but only so many bytes; 0: off
     bool more;            // with a fault: a byte more than was asked for is said to be done
-    bool fresh; // what has not been given back is forgotten: a new process, so to speak
+    bool fresh;           // what has not been given back is forgotten: a new process, so to speak
 } standin_cufile_config;
 
 typedef struct standin_cufile_counts {
