@@ -531,30 +531,50 @@ static dray_status bounce_copy(const gds_slot *slot, uint64_t bytes, dray_error 
     return copy->wait(slot->link->stream, error);
 }
 
-/// Through the page cache: into pinned memory at once, else by the link's buffer, which the caller has
-/// locked.
-static dray_status host_move(const gds_slot *slot, uint64_t bytes, dray_error *error)
+/// Through the page cache: pinned memory at once, else by the link's buffer, which the caller has locked.
+/// *out_moved: bytes at their target, also of a read that failed half-way.
+static dray_status host_read(const gds_slot *slot, uint64_t bytes, uint64_t *out_moved,
+                             dray_error *error)
 {
-    const drayi_os *os = slot->backend->os;
-    uint64_t file_at = slot->offset + slot->done;
     uint8_t *pinned = slot->memory.pointer ? (uint8_t *)slot->memory.pointer + slot->done : NULL;
-    uint8_t *host = pinned ? pinned : slot->link->bounce;
-    if (slot->write) {
-        if (!pinned)
-            DRAY_TRY(bounce_copy(slot, bytes, error));
-        return drayi_pwrite_all(os, slot->fd, slot->name, host, bytes, file_at, error);
+    uint64_t got = 0;
+    dray_status status = drayi_pread_all(slot->backend->os, slot->fd, slot->name,
+                                         pinned ? pinned : slot->link->bounce, bytes,
+                                         slot->offset + slot->done, &got, error);
+    if (got > 0 && !pinned) {
+        dray_error why;
+        dray_status copied = bounce_copy(slot, got, &why);
+        if (copied != DRAY_OK) {
+            *error = why;
+            return copied;
+        }
     }
-    DRAY_TRY(drayi_pread_all(os, slot->fd, slot->name, host, bytes, file_at, NULL, error));
-    return pinned ? DRAY_OK : bounce_copy(slot, bytes, error);
+    *out_moved = got;
+    return status;
+}
+
+static dray_status host_write(const gds_slot *slot, uint64_t bytes, uint64_t *out_moved,
+                              dray_error *error)
+{
+    uint8_t *pinned = slot->memory.pointer ? (uint8_t *)slot->memory.pointer + slot->done : NULL;
+    if (!pinned)
+        DRAY_TRY(bounce_copy(slot, bytes, error));
+    DRAY_TRY(drayi_pwrite_all(slot->backend->os, slot->fd, slot->name,
+                              pinned ? pinned : slot->link->bounce, bytes,
+                              slot->offset + slot->done, error));
+    *out_moved = bytes;
+    return DRAY_OK;
 }
 
 static bool host_once(gds_slot *slot)
 {
-    uint64_t bytes = drayi_min(slot->bytes - slot->done, BOUNCE_BYTES);
-    dray_status status = host_move(slot, bytes, &slot->op->error);
+    uint64_t bytes = drayi_min(slot->bytes - slot->done, BOUNCE_BYTES), moved_bytes = 0;
+    dray_error *error = &slot->op->error;
+    dray_status status = slot->write ? host_write(slot, bytes, &moved_bytes, error)
+                                     : host_read(slot, bytes, &moved_bytes, error);
+    slot->done += moved_bytes;
     if (status != DRAY_OK)
         return fail_with(slot, status);
-    slot->done += bytes;
     return slot->done == slot->bytes && end(slot, DRAY_OK);
 }
 
