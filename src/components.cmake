@@ -8,7 +8,7 @@ dray_component(backend cuda UNPROVEN "no GPU so far: its tests run on a stand-in
 dray_component(backend opencl)
 dray_component(backend sim_device)
 dray_component(backend gds UNPROVEN "no GPU and no cuFile so far: its tests run on stand-ins for both")
-dray_component(backend nixl UNPROVEN "its tests run on a stand-in; of NIXL itself only files and host memory were tried")
+dray_component(backend nixl UNPROVEN "its tests run on a stand-in, and of NIXL itself only files and host memory were tried")
 
 dray_component(format gguf)
 dray_component(format safetensors)

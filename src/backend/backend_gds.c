@@ -45,6 +45,7 @@ typedef struct gds_buffer {
 
 /// A device in use: its context, and a stream with a host buffer for heads and tails.
 typedef struct gds_link {
+    struct gds_link *next;
     dray_device *device; // retained
     void *context;
     uint32_t users;
@@ -84,8 +85,7 @@ struct dray_backend {
     uint64_t file_count, file_capacity;
     gds_buffer *buffers;
     uint64_t buffer_count, buffer_capacity;
-    gds_link **links;
-    uint64_t link_count, link_capacity;
+    gds_link *links;
     gds_slot *free_slots;
     gds_slot *queued, *last_queued; // without a pool
     atomic_uint_fast64_t by_host;   // direct operations that cuFile refused in the middle
@@ -123,7 +123,6 @@ static void gds_close(dray_backend *backend)
     drayi_cufile_close(&backend->cufile);
     drayi_free(env, backend->files, backend->file_capacity * sizeof(*backend->files));
     drayi_free(env, backend->buffers, backend->buffer_capacity * sizeof(*backend->buffers));
-    drayi_free(env, backend->links, backend->link_capacity * sizeof(*backend->links));
     drayi_free(env, backend, sizeof(*backend));
 }
 
@@ -236,11 +235,10 @@ static void file_detach(dray_backend *backend, const dray_region_native *native)
 
 static gds_link *link_find(const dray_backend *backend, const dray_device *device)
 {
-    for (uint64_t i = 0; i < backend->link_count; i++) {
-        if (backend->links[i]->device == device)
-            return backend->links[i];
-    }
-    return NULL;
+    gds_link *link = backend->links;
+    while (link && link->device != device)
+        link = link->next;
+    return link;
 }
 
 static void link_destroy(dray_backend *backend, gds_link *link)
@@ -270,8 +268,6 @@ static dray_status link_build(const dray_backend *backend, gds_link *link, dray_
 static dray_status link_add(dray_backend *backend, dray_device *device, gds_link **out_link,
                             dray_error *error)
 {
-    DRAY_TRY(drayi_grow(backend->env, (void **)&backend->links, &backend->link_capacity,
-                        backend->link_count + 1, sizeof(*backend->links), error));
     gds_link *link = drayi_new(backend->env, gds_link, error);
     if (!link)
         return DRAY_E_NOMEM;
@@ -282,7 +278,8 @@ static dray_status link_add(dray_backend *backend, dray_device *device, gds_link
         link_destroy(backend, link);
         return status;
     }
-    backend->links[backend->link_count++] = link;
+    link->next = backend->links;
+    backend->links = link;
     *out_link = link;
     return DRAY_OK;
 }
@@ -291,10 +288,10 @@ static void link_drop(dray_backend *backend, gds_link *link)
 {
     if (--link->users > 0)
         return;
-    for (uint64_t i = 0; i < backend->link_count; i++) {
-        if (backend->links[i] == link)
-            backend->links[i] = backend->links[--backend->link_count];
-    }
+    gds_link **at = &backend->links;
+    while (*at != link)
+        at = &(*at)->next;
+    *at = link->next;
     link_destroy(backend, link);
 }
 
@@ -372,7 +369,7 @@ static dray_status gds_accepts(dray_backend *backend, const dray_region *region,
         return memory_check(backend, &native, error);
     if (native.direct_fd >= 0 && file_find(backend, native.direct_fd))
         return DRAY_OK;
-    CUfileHandle_t handle;
+    CUfileHandle_t handle = NULL;
     DRAY_TRY(handle_register(backend, &native, &handle, error));
     backend->cufile.calls.handle_deregister(handle);
     return DRAY_OK;

@@ -496,7 +496,8 @@ const dray_backend_ops drayi_backend_nixl = {
     .abi = DRAY_BACKEND_ABI,
     .flags = DRAY_BACKEND_ON_DEMAND | DRAY_BACKEND_MUST_POLL,
     .name = "nixl",
-    .unproven = "its tests run on a stand-in; of NIXL itself only files and host memory were tried",
+    .unproven =
+        "its tests run on a stand-in, and of NIXL itself only files and host memory were tried",
     .open = nixl_open,
     .close = nixl_close,
     .edges = nixl_edges,

@@ -61,6 +61,7 @@ enum {
          (CUfileHandle_t handle, const void *base, size_t bytes, off_t file_offset, off_t offset))
 // clang-format on
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name and a parameter list
 #define DRAYI_CUFILE_MEMBER(member, symbol, result, parameters) result(*member) parameters;
 typedef struct drayi_cufile_calls {
     DRAYI_CUFILE_CALLS(DRAYI_CUFILE_MEMBER)

@@ -55,6 +55,7 @@ enum { DRAYI_NIXL_READ = 0, DRAYI_NIXL_WRITE = 1 };
     call(destroy_xfer_req, (void *request))
 // clang-format on
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name and a parameter list
 #define DRAYI_NIXL_MEMBER(member, parameters) int(*member) parameters;
 typedef struct drayi_nixl_calls {
     bool (*is_stub)(void);

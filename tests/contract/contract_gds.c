@@ -369,7 +369,7 @@ static void a_refused_file_goes_by_two_hops_and_says_so(void **state)
     assert_non_null(bytes);
     cufile_set(&(standin_cufile_config){
         .call = "cuFileHandleRegister", .at = 1, .repeat = UINT32_MAX, .code = 5008});
-    dray_plan_summary summary;
+    dray_plan_summary summary = {0};
     dray_copy copy = {.source = own.file, .target = own.memory, .run_bytes = BYTES};
     if (run_copies(&own, &copy, 1, &summary, &error) != DRAY_OK)
         fail_msg("%s", error.message);
