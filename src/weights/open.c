@@ -374,6 +374,8 @@ static dray_status open_path(dray_weights *weights, const char *path, dray_error
         status = drayi_folder_choose(weights, path, &chosen, error);
         if (status == DRAY_OK)
             status = drayi_weights_add_file(weights, chosen, error);
+    } else if (S_ISREG(facts.mode) && facts.bytes == 0) {
+        status = stream_take(weights, path, fd, error); // in /proc, a size of 0 says nothing
     } else if (S_ISREG(facts.mode)) {
         drayi_model_file *file;
         status = file_entry(weights, path, &file, error);

@@ -296,6 +296,20 @@ static void a_format_may_be_named(void **state)
     unlink(path);
 }
 
+static void a_file_of_proc_is_not_called_empty(void **state)
+{
+    (void)state;
+    dray_weights *weights;
+    assert_int_equal(dray_weights_open(context, "/proc/self/maps", NULL, &weights, &error),
+                     DRAY_E_FORMAT);
+    assert_null(strstr(error.message, "empty"));
+    dray_weights_options options = {.struct_bytes = sizeof(options), .format = "raw"};
+    assert_int_equal(dray_weights_open(context, "/proc/self/maps", &options, &weights, &error),
+                     DRAY_OK);
+    assert_true(dray_weights_tensor_at(weights, 0)->bytes > 100);
+    dray_weights_close(weights);
+}
+
 static void what_nobody_takes_is_explained(void **state)
 {
     (void)state;
@@ -432,7 +446,11 @@ static void a_folder_with_one_model_opens_it(void **state)
     dray_weights_close(weights);
     shard_put("other.safetensors", "a", 10);
     assert_int_equal(open_in_folder("", &weights), DRAY_E_INVALID);
-    assert_non_null(strstr(error.message, "holds 2 models"));
+    assert_non_null(strstr(error.message, "holds 2 models (other.safetensors, weights.bin)"));
+    shard_put("m0.safetensors", "a", 10);
+    shard_put("a9.safetensors", "a", 10);
+    assert_int_equal(open_in_folder("", &weights), DRAY_E_INVALID);
+    assert_non_null(strstr(error.message, "holds 4 models (a9.safetensors, m0.safetensors, ...)"));
 }
 
 static void split_put(const char *name, uint16_t number, uint16_t count, int32_t total,
@@ -810,6 +828,7 @@ int main(void)
         with_context(a_file_that_changes_later_does_not_change_the_index),
         with_context(little_address_space_is_enough_for_a_small_head),
         with_context(a_format_may_be_named),
+        with_context(a_file_of_proc_is_not_called_empty),
         with_context(what_nobody_takes_is_explained),
         with_folder(shards_are_opened_through_their_index),
         with_folder(an_index_that_lies_is_refused),
