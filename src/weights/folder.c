@@ -122,6 +122,20 @@ static dray_status models_to_front(name_list *list, const char *folder, uint64_t
     return DRAY_OK;
 }
 
+/// A folder is listed in no order; what is said of it should not change from run to run.
+static void first_names_to_front(name_list *list, uint64_t found)
+{
+    for (uint64_t place = 0; place < 2; place++) {
+        for (uint64_t i = place + 1; i < found; i++) {
+            char *name = list->names[i];
+            if (strcmp(name, list->names[place]) >= 0)
+                continue;
+            list->names[i] = list->names[place];
+            list->names[place] = name;
+        }
+    }
+}
+
 static dray_status choose_one(name_list *list, const char *folder, char **out_path,
                               dray_error *error)
 {
@@ -135,11 +149,13 @@ static dray_status choose_one(name_list *list, const char *folder, char **out_pa
     if (found == 0)
         return dray_fail(error, DRAY_E_NOTFOUND,
                          "%s is a folder without an index.json and without a model", folder);
-    if (found > 1)
+    if (found > 1) {
+        first_names_to_front(list, found);
         return dray_fail(
             error, DRAY_E_INVALID,
             "%s is a folder that holds %" PRIu64 " %s (%s, %s%s): name the one that is meant",
             folder, found, kind, list->names[0], list->names[1], found > 2 ? ", ..." : "");
+    }
     return drayi_path_join(list->arena, folder, list->names[0], out_path, error);
 }
 
