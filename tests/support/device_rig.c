@@ -11,8 +11,11 @@ enum { hidden_max = 4 };
 
 static const char *hidden_library;
 static const char *hidden_symbols[hidden_max];
-static const char *replaced_symbol;
-static void *replacement;
+enum { replaced_max = 2 };
+static struct {
+    const char *symbol;
+    void *function;
+} replaced[replaced_max];
 static drayi_os table;
 
 /// Drivers keep things to the end of the process; they are not our leaks.
@@ -51,15 +54,26 @@ static void *rig_library_symbol(void *library, const char *name)
         if (hidden_symbols[i] && strcmp(name, hidden_symbols[i]) == 0)
             return NULL;
     }
-    if (replaced_symbol && strcmp(name, replaced_symbol) == 0)
-        return replacement;
+    for (int i = 0; i < replaced_max; i++) {
+        if (replaced[i].symbol && strcmp(name, replaced[i].symbol) == 0)
+            return replaced[i].function;
+    }
     return drayi_os_linux.library_symbol(library, name);
 }
 
 void device_rig_replace_symbol(const char *name, void *function)
 {
-    replaced_symbol = name;
-    replacement = function;
+    for (int i = 0; i < replaced_max; i++) {
+        if (!name) {
+            replaced[i].symbol = NULL;
+        } else if (!replaced[i].symbol) {
+            replaced[i].symbol = name;
+            replaced[i].function = function;
+            return;
+        }
+    }
+    if (name)
+        fail_msg("%s: %d calls are replaced already", name, replaced_max);
 }
 
 void *device_rig_real_symbol(const char *library, const char *name)

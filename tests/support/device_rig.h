@@ -23,7 +23,7 @@ void device_rig_hide_library(const char *name);
 /// A call that no library has; up to four; NULL forgets them.
 void device_rig_hide_symbol(const char *name);
 
-/// A call of the test's own, given instead of the library's. One; NULL forgets it. The library's own is
+/// A call of the test's own, given instead of the library's: two at most; NULL forgets them. The library's own is
 /// found with device_rig_real_symbol() once the library has been opened.
 void device_rig_replace_symbol(const char *name, void *function);
 void *device_rig_real_symbol(const char *library, const char *name);

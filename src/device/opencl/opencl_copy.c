@@ -24,8 +24,12 @@ static void events_release(const dray_stream *stream, uint32_t count)
         stream->device->driver->calls.event_release(stream->events[i]);
 }
 
+/// A driver may still be telling those behind a failed command of it when its event says so (PoCL 3.1 does),
+/// so the queue comes to its end before the events go.
 static void job_forget(dray_stream *stream)
 {
+    if (stream->queue)
+        stream->device->driver->calls.queue_finish(stream->queue);
     pthread_mutex_lock(&stream->lock);
     events_release(stream, stream->count);
     stream->count = 0;
@@ -35,12 +39,9 @@ static void job_forget(dray_stream *stream)
 
 static void opencl_stream_close(dray_stream *stream)
 {
-    const drayi_opencl_calls *calls = &stream->device->driver->calls;
-    if (stream->queue)
-        calls->queue_finish(stream->queue);
     job_forget(stream);
     if (stream->queue)
-        calls->queue_release(stream->queue);
+        stream->device->driver->calls.queue_release(stream->queue);
     pthread_mutex_destroy(&stream->lock);
     drayi_free(stream->device->driver->env, stream, sizeof(*stream));
 }
