@@ -59,7 +59,7 @@ PYTHON
 done
 in_group 0 load demo-safetensors --to null --release
 for tool in zstd lz4; do
-    command -v $tool >/dev/null || continue
+    command -v $tool >/dev/null && has_codec $tool || continue
     $tool -c demo.gguf >packed
     in_group 1 inspect packed --json
     holds "doc['error']['status'] in ('nomem', 'nospace')"

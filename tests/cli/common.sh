@@ -2,6 +2,8 @@
 # $DRAY is the tool; make_model and the other examples stand beside it.
 set -u
 EXAMPLES=$(dirname "$DRAY")/examples
+# sha256, or xxh3 in a build without libcrypto: then digests are held against each other, not against Python's.
+DIGEST=${DRAY_DIGEST:-sha256}
 
 fail() {
     echo "FAILED: $*" >&2
@@ -53,6 +55,11 @@ def no_twice(pairs):
 doc = json.load(open("out", encoding="utf-8"), object_pairs_hook=no_twice)
 sys.exit(0 if eval(f'({sys.argv[1]})') else 1)
 PYTHON
+}
+
+# Does this build decode it (zstd, lz4, gzip)?
+has_codec() {
+    "$DRAY" info --json | grep -q "\"codec\", \"name\": \"$1\", \"built_in\": true"
 }
 
 # One JSON document that holds an error of this status, and the same sentence on standard error.

@@ -12,10 +12,10 @@ holds "str(doc['tensor_bytes']) == open('wanted').read().split()[0] and doc['fil
 
 mkfifo fifo
 (sleep 0.2; cat demo.gguf >fifo) & # the writer comes later than the reader
-"$DRAY" load fifo --to system --digest sha256 --json >out 2>err || fail "load of a named pipe"
+"$DRAY" load fifo --to system --digest "$DIGEST" --json >out 2>err || fail "load of a named pipe"
 wait
 cp out piped
-exits 0 load demo.gguf --to system --digest sha256 --json
+exits 0 load demo.gguf --to system --digest "$DIGEST" --json
 holds "doc['tensors'] == json.load(open('piped'))['tensors']"
 
 # A writer that is gone before its bytes are looked at: they are in the pipe.

@@ -13,7 +13,7 @@ fi
 on_terminal() {
     TERM=xterm script -qec "stty cols 100; $*" typescript >/dev/null </dev/null || fail "script: $*"
 }
-on_terminal "'$DRAY' load demo.gguf --to system --digest sha256"
+on_terminal "'$DRAY' load demo.gguf --to system --digest $DIGEST"
 grep -q '%' typescript || fail "no progress bar on a terminal"
 grep -q 'GB/s' typescript || fail "no rate on a terminal"
 grep -q ' left' typescript || fail "no time left on a terminal"
@@ -28,6 +28,6 @@ assert len(lines) > 20 and max(map(len, lines)) <= 100, max(lines, key=len)
 PYTHON
 
 # With standard output in a file, the document is clean and the bar still goes to the terminal.
-on_terminal "'$DRAY' load demo.gguf --to system --digest sha256 --json >out"
+on_terminal "'$DRAY' load demo.gguf --to system --digest $DIGEST --json >out"
 ran="load --json on a terminal"
 holds "doc['bytes'] > 0"
