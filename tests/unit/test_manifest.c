@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +150,7 @@ static void *counted_map(void *where, size_t bytes, int protection, int flags, i
 {
     void *at = drayi_os_linux.map(where, bytes, protection, flags, fd, offset, out_code);
     if (at && fd < 0) {
-        uint64_t now = (mapped_bytes += bytes);
+        uint64_t now = atomic_fetch_add(&mapped_bytes, bytes) + bytes;
         if (now > mapped_bytes_most)
             mapped_bytes_most = now;
     }
