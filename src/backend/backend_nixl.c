@@ -8,6 +8,7 @@
 /// Each operation has an engine (an agent of NIXL) of its own while it is in flight: one that failed is made
 /// anew. NIXL wakes nobody, so this backend must be polled.
 #include "backend/nixl_engine.h"
+#include "backend/op_list.h"
 #include "base/env.h"
 #include "dray/spi/backend.h"
 #include "dray/spi/device.h"
@@ -49,7 +50,7 @@ struct dray_backend {
     const char *queue;             // of the POSIX plug-in
     nixl_known *known;
     uint64_t known_count, known_capacity;
-    dray_op *ended, *last_ended;
+    drayi_op_list ended;
     uint64_t renewed; // engines made anew
     nixl_slot slots[ENGINES];
 };
@@ -358,12 +359,7 @@ static void nixl_detach(dray_backend *backend, dray_region *region)
 
 static void op_end(dray_backend *backend, dray_op *op)
 {
-    op->backend_next = NULL;
-    if (backend->last_ended)
-        backend->last_ended->backend_next = op;
-    else
-        backend->ended = op;
-    backend->last_ended = op;
+    drayi_op_list_push(&backend->ended, op);
 }
 
 /// Frees the slot; its operation carries status and error.
@@ -473,14 +469,7 @@ static uint32_t nixl_poll(dray_backend *backend, dray_op **out_ops, uint32_t cap
         if (backend->slots[i].op)
             slot_ask(backend, &backend->slots[i]);
     }
-    uint32_t count = 0;
-    while (backend->ended && count < capacity) {
-        out_ops[count++] = backend->ended;
-        backend->ended = backend->ended->backend_next;
-    }
-    if (!backend->ended)
-        backend->last_ended = NULL;
-    return count;
+    return drayi_op_list_take(&backend->ended, out_ops, capacity);
 }
 
 static void nixl_describe(dray_backend *backend, char *out, size_t capacity)

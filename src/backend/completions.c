@@ -36,13 +36,8 @@ static void wake(const drayi_completions *completions)
 
 void drayi_completions_push(drayi_completions *completions, dray_op *op)
 {
-    op->backend_next = NULL;
     pthread_mutex_lock(&completions->lock);
-    if (completions->last)
-        completions->last->backend_next = op;
-    else
-        completions->first = op;
-    completions->last = op;
+    drayi_op_list_push(&completions->ended, op);
     if (completions->armed) {
         completions->armed = false;
         wake(completions);
@@ -52,15 +47,8 @@ void drayi_completions_push(drayi_completions *completions, dray_op *op)
 
 uint32_t drayi_completions_take(drayi_completions *completions, dray_op **out_ops, uint32_t capacity)
 {
-    uint32_t count = 0;
     pthread_mutex_lock(&completions->lock);
-    while (completions->first && count < capacity) {
-        out_ops[count] = completions->first;
-        completions->first = completions->first->backend_next;
-        count++;
-    }
-    if (!completions->first)
-        completions->last = NULL;
+    uint32_t count = drayi_op_list_take(&completions->ended, out_ops, capacity);
     pthread_mutex_unlock(&completions->lock);
     return count;
 }
@@ -70,7 +58,7 @@ dray_status drayi_completions_arm(drayi_completions *completions, int *out_fd, d
     pthread_mutex_lock(&completions->lock);
     uint64_t stale; // wake-ups for what poll has long handed out; none: -EAGAIN
     (void)completions->os->read(completions->event_fd, &stale, sizeof(stale));
-    bool busy = completions->first != NULL;
+    bool busy = completions->ended.first != NULL;
     completions->armed = !busy;
     pthread_mutex_unlock(&completions->lock);
     if (busy)

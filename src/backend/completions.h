@@ -5,6 +5,7 @@
 #ifndef DRAY_BACKEND_COMPLETIONS_H
 #define DRAY_BACKEND_COMPLETIONS_H
 
+#include "backend/op_list.h"
 #include "dray/spi/backend.h"
 #include "os/os.h"
 
@@ -13,8 +14,8 @@
 typedef struct drayi_completions {
     const drayi_os *os; // NULL: never opened
     pthread_mutex_t lock;
-    dray_op *first, *last; // guarded by lock
-    bool armed;            // guarded by lock
+    drayi_op_list ended; // guarded by lock
+    bool armed;          // guarded by lock
     int event_fd;
 } drayi_completions;
 

@@ -7,6 +7,7 @@
 /// oldest job; when that has ended, well or badly, the thread writes the eventfd, and poll finds out how.
 #include "backend/stream_engine.h"
 
+#include "backend/op_list.h"
 #include "os/os.h"
 #include "os/pool.h"
 
@@ -48,8 +49,8 @@ struct dray_backend {
     const dray_device_ops *family;
     engine_link **links;
     uint64_t link_count, link_capacity;
-    uint64_t jobs;               // started so far
-    dray_op *ended, *last_ended; // for poll to hand out
+    uint64_t jobs;       // started so far
+    drayi_op_list ended; // for poll to hand out
     pthread_mutex_t lock;
     int event_fd;
 };
@@ -256,12 +257,7 @@ static void op_part_ended(dray_backend *backend, dray_op *op)
 {
     if (--op->backend_use[0] > 0)
         return;
-    op->backend_next = NULL;
-    if (backend->last_ended)
-        backend->last_ended->backend_next = op;
-    else
-        backend->ended = op;
-    backend->last_ended = op;
+    drayi_op_list_push(&backend->ended, op);
 }
 
 static void op_failed(dray_op *op, dray_status status, const dray_error *error)
@@ -322,14 +318,7 @@ static void engine_reap(dray_backend *backend)
 uint32_t drayi_stream_engine_poll(dray_backend *backend, dray_op **out_ops, uint32_t capacity)
 {
     engine_reap(backend);
-    uint32_t count = 0;
-    while (backend->ended && count < capacity) {
-        out_ops[count++] = backend->ended;
-        backend->ended = backend->ended->backend_next;
-    }
-    if (!backend->ended)
-        backend->last_ended = NULL;
-    return count;
+    return drayi_op_list_take(&backend->ended, out_ops, capacity);
 }
 
 // --- starting --------------------------------------------------------------------------------------------
@@ -546,7 +535,7 @@ dray_status drayi_stream_engine_arm(dray_backend *backend, int *out_fd, dray_err
     uint64_t stale; // wake-ups for what poll has long handed out; none: -EAGAIN
     (void)env->os->read(backend->event_fd, &stale, sizeof(stale));
     engine_reap(backend);
-    if (backend->ended)
+    if (backend->ended.first)
         return dray_fail(error, DRAY_E_BUSY, "operations have ended already: poll first");
     for (uint64_t i = 0; i < backend->link_count; i++)
         link_await(backend->links[i]);

@@ -169,10 +169,5 @@ dray_status drayi_data_drain(dray_model_data *data, const drayi_data_plan *plan,
     if (status == DRAY_OK)
         status =
             codec ? drain_decoded(&decoded, declared, error) : drain_plain(source, &sink, error);
-    if (status == DRAY_OK)
-        status = drayi_sink_finish(&sink, error);
-    if (status == DRAY_OK)
-        drayi_data_take(data, &sink);
-    drayi_sink_free(&sink);
-    return status;
+    return drayi_data_take(data, &sink, status, error);
 }

@@ -151,10 +151,5 @@ dray_status drayi_data_fill(dray_model_data *data, const drayi_data_plan *plan, 
     if (status == DRAY_OK)
         status = direct ? fill_past_cache(data, plan, &sink, error)
                         : fill_buffered(data, &sink, plan->offset, plan->bytes, error);
-    if (status == DRAY_OK)
-        status = drayi_sink_finish(&sink, error);
-    if (status == DRAY_OK)
-        drayi_data_take(data, &sink);
-    drayi_sink_free(&sink);
-    return status;
+    return drayi_data_take(data, &sink, status, error);
 }

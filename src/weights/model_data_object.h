@@ -45,8 +45,10 @@ typedef struct drayi_data_plan {
 
 /// A fall-back that the user should know of.
 void drayi_data_note(dray_model_data *data, const char *format, ...) DRAY_PRINTF(2, 3);
-/// The bytes of a finished sink become the data's.
-void drayi_data_take(dray_model_data *data, drayi_sink *sink);
+/// The end of a sink: after a `status` of DRAY_OK it is finished and its bytes become the data's. Returns
+/// how that went, or `status`; the sink is gone.
+dray_status drayi_data_take(dray_model_data *data, drayi_sink *sink, dray_status status,
+                            dray_error *error);
 /// The bytes as an extent for the services of src/memory.
 drayi_extent drayi_data_extent(const dray_model_data *data);
 

@@ -24,7 +24,7 @@ void drayi_data_note(dray_model_data *data, const char *format, ...)
     va_end(args);
 }
 
-void drayi_data_take(dray_model_data *data, drayi_sink *sink)
+static void sink_take(dray_model_data *data, drayi_sink *sink)
 {
     data->mapping = sink->mapping;
     data->mapping_bytes = sink->mapping_bytes;
@@ -33,6 +33,17 @@ void drayi_data_take(dray_model_data *data, drayi_sink *sink)
     sink->mapping = NULL;
     if (sink->memfd >= 0 && sink->without_noexec && !data->note[0])
         drayi_data_note(data, "this kernel has no MFD_NOEXEC_SEAL: sealed without it");
+}
+
+dray_status drayi_data_take(dray_model_data *data, drayi_sink *sink, dray_status status,
+                            dray_error *error)
+{
+    if (status == DRAY_OK)
+        status = drayi_sink_finish(sink, error);
+    if (status == DRAY_OK)
+        sink_take(data, sink);
+    drayi_sink_free(sink);
+    return status;
 }
 
 static dray_status data_new(drayi_env *env, const char *path, const char *name,
@@ -353,12 +364,7 @@ static dray_status copy_in(dray_model_data *data, const void *bytes, uint64_t le
             sink.used += room;
         }
     }
-    if (status == DRAY_OK)
-        status = drayi_sink_finish(&sink, error);
-    if (status == DRAY_OK)
-        drayi_data_take(data, &sink);
-    drayi_sink_free(&sink);
-    return status;
+    return drayi_data_take(data, &sink, status, error);
 }
 
 static dray_status memory_check(const void *bytes, uint64_t length, dray_backing backing,

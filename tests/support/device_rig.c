@@ -163,6 +163,28 @@ void device_rig_reset(void)
     device_rig_standin(&(standin_config){.fresh = true});
 }
 
+dray_device_info device_rig_listed(const char *name)
+{
+    dray_context *context = device_rig_context(NULL, 0);
+    dray_device_list *list;
+    dray_error error = {0};
+    assert_int_equal(dray_device_list_create(context, &list, &error), DRAY_OK);
+    dray_device_info info = {.name = ""};
+    for (uint32_t i = 0; i < dray_device_list_count(list); i++) {
+        if (strcmp(dray_device_list_at(list, i)->name, name) == 0)
+            info = *dray_device_list_at(list, i);
+    }
+    dray_device_list_destroy(list);
+    dray_context_destroy(context);
+    return info;
+}
+
+void device_rig_says(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("\"%s\" lacks \"%s\"", text, part);
+}
+
 // --- objects -----------------------------------------------------------------------------------------
 
 dray_context *device_rig_context(const dray_allocator *allocator, uint32_t threads)

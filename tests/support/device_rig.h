@@ -38,6 +38,11 @@ dray_context *device_rig_context(const dray_allocator *allocator, uint32_t threa
 dray_region *device_rig_region(dray_context *context, dray_device *device, dray_storage storage,
                                uint64_t bytes);
 
+/// The entry of the list of devices for `name`; its own name is empty when there is none.
+dray_device_info device_rig_listed(const char *name);
+/// Fails unless `text` holds `part`.
+void device_rig_says(const char *text, const char *part);
+
 /// One end of a copy.
 dray_device_side device_rig_side(const dray_region *region, uint64_t offset);
 /// One run through a stream of its own, waited for.

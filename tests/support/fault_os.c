@@ -2,6 +2,8 @@
 /// the wrapped calls run outside it.
 #include "fault_os.h"
 
+#include "core/context.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -634,6 +636,18 @@ void fault_os_reset(void)
     state.lock_limited = false;
     state.clock_ns = 0;
     pthread_mutex_unlock(&state.lock);
+}
+
+int fault_os_context(void **test_state)
+{
+    fault_os_reset();
+    return drayi_context_create_with(NULL, fault_os(), (dray_context **)test_state, NULL) != DRAY_OK;
+}
+
+int fault_os_context_end(void **test_state)
+{
+    dray_context_destroy(*test_state);
+    return 0;
 }
 
 void fault_os_inject(const fault_plan *plan)

@@ -58,6 +58,9 @@ enum {
 
 /// No faults, nothing absent, no lock limit, counters at zero.
 void fault_os_reset(void);
+/// A test's setup and teardown: the reset, and a context over the table in *test_state.
+int fault_os_context(void **test_state);
+int fault_os_context_end(void **test_state);
 /// Counting starts here. The plan is copied.
 void fault_os_inject(const fault_plan *plan);
 void fault_os_make_absent(unsigned parts);

@@ -6,31 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/// The list's entry for `name`.
-static dray_device_info listed(const char *name)
-{
-    dray_context *context = device_rig_context(NULL, 0);
-    dray_device_list *list;
-    dray_error error = {0};
-    assert_int_equal(dray_device_list_create(context, &list, &error), DRAY_OK);
-    dray_device_info info = {.name = ""};
-    for (uint32_t i = 0; i < dray_device_list_count(list); i++) {
-        if (strcmp(dray_device_list_at(list, i)->name, name) == 0)
-            info = *dray_device_list_at(list, i);
-    }
-    if (!info.name[0])
-        fail_msg("%s is not in the list", name);
-    dray_device_list_destroy(list);
-    dray_context_destroy(context);
-    return info;
-}
-
-static void assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" lacks \"%s\"", text, part);
-}
-
 // --- whether it is there -------------------------------------------------------------------------------
 
 static void why_it_is_unavailable_is_told(void **state)
@@ -38,25 +13,25 @@ static void why_it_is_unavailable_is_told(void **state)
     (void)state;
     device_rig_reset();
     device_rig_hide_library("libcuda.so.1");
-    assert_string_equal(listed("cuda").unavailable,
+    assert_string_equal(device_rig_listed("cuda").unavailable,
                         "no CUDA driver: libcuda.so.1: cannot open shared object file");
     device_rig_hide_library(NULL);
     device_rig_standin(&(standin_config){.stub = true});
     assert_string_equal(
-        listed("cuda").unavailable,
+        device_rig_listed("cuda").unavailable,
         "libcuda.so.1 is the toolkit's stub, no driver: CUDA_ERROR_STUB_LIBRARY (34)");
     device_rig_standin(&(standin_config){.devices = -1});
-    assert_string_equal(listed("cuda").unavailable, "cuInit: CUDA_ERROR_NO_DEVICE (100)");
+    assert_string_equal(device_rig_listed("cuda").unavailable, "cuInit: CUDA_ERROR_NO_DEVICE (100)");
     device_rig_standin(&(standin_config){.fault = {.call = "cuInit", .at = 1, .code = 803}});
-    assert_string_equal(listed("cuda").unavailable,
+    assert_string_equal(device_rig_listed("cuda").unavailable,
                         "cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)");
     device_rig_standin(&(standin_config){.fault = {.call = "cuInit", .at = 1, .code = 777}});
-    assert_says(listed("cuda").unavailable, "(777)");
+    device_rig_says(device_rig_listed("cuda").unavailable, "(777)");
     device_rig_reset();
     device_rig_hide_symbol("cuMemAlloc_v2"); // costs a capability, not the device
-    assert_string_equal(listed("cuda:0").unavailable, "");
+    assert_string_equal(device_rig_listed("cuda:0").unavailable, "");
     device_rig_hide_symbol("cuCtxPushCurrent_v2");
-    assert_string_equal(listed("cuda").unavailable,
+    assert_string_equal(device_rig_listed("cuda").unavailable,
                         "libcuda.so.1 has no cuCtxPushCurrent_v2: this driver is too old");
 }
 
@@ -78,23 +53,23 @@ static void a_missing_call_takes_one_capability(void **state)
         {"cuEventQuery", DRAY_DEVICE_COPY | DRAY_DEVICE_BATCH | DRAY_DEVICE_PEER},
     };
     device_rig_reset();
-    const uint32_t all = listed("cuda:1").capabilities;
+    const uint32_t all = device_rig_listed("cuda:1").capabilities;
     assert_int_equal(all & 0xff, 0xff & ~0);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         device_rig_reset();
         device_rig_hide_symbol(cases[i].symbol);
-        dray_device_info info = listed("cuda:1");
+        dray_device_info info = device_rig_listed("cuda:1");
         assert_string_equal(info.unavailable, "");
         assert_string_equal(info.missing, cases[i].symbol);
         assert_int_equal(info.capabilities, all & ~cases[i].lost);
     }
     device_rig_hide_symbol("cuMemcpyBatchAsync_v2");
     device_rig_hide_symbol("cuMemcpyBatchAsync");
-    assert_int_equal(listed("cuda:1").capabilities & DRAY_DEVICE_BATCH, 0);
+    assert_int_equal(device_rig_listed("cuda:1").capabilities & DRAY_DEVICE_BATCH, 0);
     device_rig_reset();
     device_rig_standin(&(standin_config){.no_managed = true, .no_register = true});
-    assert_int_equal(listed("cuda:0").capabilities & (DRAY_DEVICE_MANAGED | DRAY_DEVICE_REGISTER),
-                     0);
+    assert_int_equal(
+        device_rig_listed("cuda:0").capabilities & (DRAY_DEVICE_MANAGED | DRAY_DEVICE_REGISTER), 0);
 }
 
 static void facts_are_the_drivers(void **state)
@@ -102,7 +77,7 @@ static void facts_are_the_drivers(void **state)
     (void)state;
     device_rig_reset();
     device_rig_standin(&(standin_config){.version = 12080, .capacity_bytes = 1 << 20});
-    dray_device_info info = listed("cuda:1");
+    dray_device_info info = device_rig_listed("cuda:1");
     assert_string_equal(info.model, "Stand-in 1, compute 9.0");
     assert_string_equal(info.driver, "CUDA driver API 12.8, libcuda.so.1");
     assert_string_equal(info.symbols, "cuDevicePrimaryCtxRelease_v2, cuMemcpyBatchAsync_v2");
@@ -113,10 +88,11 @@ static void facts_are_the_drivers(void **state)
     assert_non_null(info.unproven);
     device_rig_standin(
         &(standin_config){.fault = {.call = "cuMemGetInfo_v2", .at = 1, .code = 999}});
-    assert_int_equal(listed("cuda:0").free_bytes, DRAY_UNKNOWN); // unknown is unknown, no number
+    assert_int_equal(device_rig_listed("cuda:0").free_bytes,
+                     DRAY_UNKNOWN); // unknown is unknown, no number
     device_rig_standin(
         &(standin_config){.fault = {.call = "cuDeviceTotalMem_v2", .at = 2, .code = 101}});
-    assert_says(listed("cuda:1").unavailable, "CUDA_ERROR_INVALID_DEVICE (101)");
+    device_rig_says(device_rig_listed("cuda:1").unavailable, "CUDA_ERROR_INVALID_DEVICE (101)");
 }
 
 static void names_are_checked(void **state)
@@ -142,7 +118,7 @@ static void names_are_checked(void **state)
         dray_device *device = NULL;
         dray_error error = {0};
         assert_int_equal(dray_device_open(context, cases[i].name, &device, &error), cases[i].status);
-        assert_says(error.message, cases[i].part);
+        device_rig_says(error.message, cases[i].part);
         assert_null(device);
     }
     dray_context_destroy(context);
@@ -253,7 +229,7 @@ static void errors_carry_code_and_name(void **state)
     device_rig_standin(
         &(standin_config){.fault = {.call = "cuMemcpyHtoDAsync_v2", .at = 1, .code = 777}});
     copy_many(DRAY_STORAGE_SYSTEM, DRAY_E_DEVICE, &error); // a name that only the driver knows
-    assert_says(error.message, "CUDA_ERROR_OF_THE_STANDIN (777)");
+    device_rig_says(error.message, "CUDA_ERROR_OF_THE_STANDIN (777)");
 }
 
 // --- memory --------------------------------------------------------------------------------------------
@@ -289,8 +265,8 @@ static void success_without_anything_is_an_error(void **state)
         dray_region *region = NULL;
         dray_error error = {0};
         assert_int_equal(dray_region_create(context, &options, &region, &error), DRAY_E_DEVICE);
-        assert_says(error.message, "said success and gave nothing");
-        assert_says(error.message, cases[i].call);
+        device_rig_says(error.message, "said success and gave nothing");
+        device_rig_says(error.message, cases[i].call);
         assert_null(region);
         dray_device_release(device);
         dray_context_destroy(context);

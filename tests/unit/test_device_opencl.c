@@ -15,28 +15,6 @@ static void find(const char *name, void *out_function)
     memcpy(out_function, &symbol, sizeof(symbol));
 }
 
-static dray_device_info listed(const char *name)
-{
-    dray_context *context = device_rig_context(NULL, 0);
-    dray_device_list *list;
-    dray_error error = {0};
-    assert_int_equal(dray_device_list_create(context, &list, &error), DRAY_OK);
-    dray_device_info info = {.name = ""};
-    for (uint32_t i = 0; i < dray_device_list_count(list); i++) {
-        if (strcmp(dray_device_list_at(list, i)->name, name) == 0)
-            info = *dray_device_list_at(list, i);
-    }
-    dray_device_list_destroy(list);
-    dray_context_destroy(context);
-    return info;
-}
-
-static void assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" lacks \"%s\"", text, part);
-}
-
 static void replace(const char *name, void *function_in_memory)
 {
     void *function;
@@ -59,16 +37,16 @@ static void why_it_is_unavailable_is_told(void **state)
     (void)state;
     device_rig_reset();
     device_rig_hide_library("libOpenCL.so.1");
-    assert_string_equal(listed("opencl").unavailable,
+    assert_string_equal(device_rig_listed("opencl").unavailable,
                         "no OpenCL loader: libOpenCL.so.1: cannot open shared object file");
     device_rig_reset();
     cl_int (*call)(cl_uint, cl_platform_id *, cl_uint *) = no_platforms;
     replace("clGetPlatformIDs", &call);
-    assert_string_equal(listed("opencl").unavailable,
+    assert_string_equal(device_rig_listed("opencl").unavailable,
                         "the OpenCL loader is here, no driver is registered with it");
     device_rig_reset();
     device_rig_hide_symbol("clFlush");
-    assert_string_equal(listed("opencl").unavailable, "libOpenCL.so.1 has no clFlush");
+    assert_string_equal(device_rig_listed("opencl").unavailable, "libOpenCL.so.1 has no clFlush");
 }
 
 static void a_missing_call_takes_one_capability(void **state)
@@ -83,11 +61,11 @@ static void a_missing_call_takes_one_capability(void **state)
         {"clEnqueueCopyBuffer", DRAY_DEVICE_COPY},
     };
     device_rig_reset();
-    const uint32_t all = listed("opencl:0").capabilities;
+    const uint32_t all = device_rig_listed("opencl:0").capabilities;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         device_rig_reset();
         device_rig_hide_symbol(cases[i].symbol);
-        dray_device_info info = listed("opencl:0");
+        dray_device_info info = device_rig_listed("opencl:0");
         assert_string_equal(info.unavailable, "");
         assert_string_equal(info.missing, cases[i].symbol);
         assert_int_equal(info.capabilities, all & ~cases[i].lost);
@@ -218,12 +196,12 @@ static void one_command_that_fails_fails_the_job(void **state)
             dray_error error = {0};
             assert_int_not_equal(write_five(by_wait, &error), DRAY_OK);
             assert_int_equal(error.native_code, -5);
-            assert_says(error.message, "opencl:0");
-            assert_says(error.message, "CL_OUT_OF_RESOURCES (-5)");
+            device_rig_says(error.message, "opencl:0");
+            device_rig_says(error.message, "CL_OUT_OF_RESOURCES (-5)");
             if (!by_wait) {
                 char which[32];
                 snprintf(which, sizeof(which), "copy %d of %d", n, run_count);
-                assert_says(error.message, which);
+                device_rig_says(error.message, which);
             }
         }
     }
@@ -247,9 +225,9 @@ static void a_command_that_is_refused_stops_the_job(void **state)
 int main(void)
 {
     device_rig_reset();
-    dray_device_info info = listed("opencl:0");
+    dray_device_info info = device_rig_listed("opencl:0");
     if (!info.name[0]) {
-        printf("skipped: no OpenCL device here: %s\n", listed("opencl").unavailable);
+        printf("skipped: no OpenCL device here: %s\n", device_rig_listed("opencl").unavailable);
         return 77;
     }
     find("clEnqueueWriteBuffer", &real.buffer_write);

@@ -5,18 +5,6 @@
 
 #include <errno.h>
 
-static int open_context(void **state)
-{
-    fault_os_reset();
-    return drayi_context_create_with(NULL, fault_os(), (dray_context **)state, NULL) != DRAY_OK;
-}
-
-static int close_context(void **state)
-{
-    dray_context_destroy(*state);
-    return 0;
-}
-
 static void what_is_absent_is_told_with_its_code(void **state)
 {
     dray_machine_info machine;
@@ -60,12 +48,13 @@ static void no_fault_leaks_a_descriptor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_absent_is_told_with_its_code, open_context,
-                                        close_context),
-        cmocka_unit_test_setup_teardown(the_lock_limit_is_that_of_the_process, open_context,
-                                        close_context),
-        cmocka_unit_test_setup_teardown(facts_are_plausible, open_context, close_context),
-        cmocka_unit_test_setup_teardown(no_fault_leaks_a_descriptor, open_context, close_context),
+        cmocka_unit_test_setup_teardown(what_is_absent_is_told_with_its_code, fault_os_context,
+                                        fault_os_context_end),
+        cmocka_unit_test_setup_teardown(the_lock_limit_is_that_of_the_process, fault_os_context,
+                                        fault_os_context_end),
+        cmocka_unit_test_setup_teardown(facts_are_plausible, fault_os_context, fault_os_context_end),
+        cmocka_unit_test_setup_teardown(no_fault_leaks_a_descriptor, fault_os_context,
+                                        fault_os_context_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

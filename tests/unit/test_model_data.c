@@ -21,18 +21,6 @@
 
 static const uint64_t odd_bytes = (5 << 20) + 4096 * 3 + 1234;
 
-static int open_context(void **state)
-{
-    fault_os_reset();
-    return drayi_context_create_with(NULL, fault_os(), (dray_context **)state, NULL) != DRAY_OK;
-}
-
-static int close_context(void **state)
-{
-    dray_context_destroy(*state);
-    return 0;
-}
-
 static dray_model_data_options with_backing(dray_backing backing)
 {
     return (dray_model_data_options){.struct_bytes = sizeof(dray_model_data_options),
@@ -923,7 +911,7 @@ static void reading_copies_or_fails_but_never_lies(void **state)
 
 int main(void)
 {
-#define case_of(name) cmocka_unit_test_setup_teardown(name, open_context, close_context)
+#define case_of(name) cmocka_unit_test_setup_teardown(name, fault_os_context, fault_os_context_end)
     const struct CMUnitTest tests[] = {
         case_of(every_backing_gives_the_files_bytes),
         case_of(a_range_of_a_descriptor_begins_at_any_byte),

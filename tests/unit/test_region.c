@@ -18,18 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_context(void **state)
-{
-    fault_os_reset();
-    return drayi_context_create_with(NULL, fault_os(), (dray_context **)state, NULL) != DRAY_OK;
-}
-
-static int close_context(void **state)
-{
-    dray_context_destroy(*state);
-    return 0;
-}
-
 static dray_region_options of_bytes(uint64_t bytes)
 {
     return (dray_region_options){.struct_bytes = sizeof(dray_region_options), .bytes = bytes};
@@ -554,7 +542,7 @@ static void every_fault_is_an_error_and_leaks_nothing(void **state)
 
 int main(void)
 {
-#define case_of(name) cmocka_unit_test_setup_teardown(name, open_context, close_context)
+#define case_of(name) cmocka_unit_test_setup_teardown(name, fault_os_context, fault_os_context_end)
     const struct CMUnitTest tests[] = {
         case_of(memory_is_zeroed_and_at_its_phase),
         case_of(memory_is_there_at_creation_unless_on_demand),
