@@ -122,7 +122,7 @@ void drayi_stream_engine_close(dray_backend *backend)
         link_destroy(backend->links[i]);
     drayi_close_file(env->os, backend->event_fd);
     pthread_mutex_destroy(&backend->lock);
-    drayi_free(env, backend->links, backend->link_capacity * sizeof(*backend->links));
+    drayi_free(env, backend->links, backend->link_capacity * sizeof(engine_link *));
     drayi_free(env, backend, sizeof(*backend));
 }
 
@@ -201,7 +201,7 @@ static dray_status link_add(dray_backend *backend, dray_device *device, engine_l
                             dray_error *error)
 {
     DRAY_TRY(drayi_grow(backend->env, (void **)&backend->links, &backend->link_capacity,
-                        backend->link_count + 1, sizeof(*backend->links), error));
+                        backend->link_count + 1, sizeof(engine_link *), error));
     engine_link *link = drayi_new(backend->env, engine_link, error);
     if (!link)
         return DRAY_E_NOMEM;

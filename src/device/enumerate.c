@@ -46,14 +46,15 @@ static dray_status list_add_family(dray_device_list *list, const dray_device_ops
         .free_bytes = DRAY_UNKNOWN,
         .largest_bytes = DRAY_UNKNOWN,
     };
+    dray_status status;
     if (ops->abi != DRAY_DEVICE_ABI)
-        dray_fail(&why, DRAY_E_UNSUPPORTED, "its table is of version %u, this library speaks %u",
-                  ops->abi, DRAY_DEVICE_ABI);
+        status = dray_fail(&why, DRAY_E_UNSUPPORTED,
+                           "its table is of version %u, this library speaks %u", ops->abi,
+                           DRAY_DEVICE_ABI);
     else
-        ops->load(list->env, &driver, &why);
-    if (why.status != DRAY_OK)
+        status = ops->load(list->env, &driver, &why);
+    if (status != DRAY_OK)
         return list_add_unavailable(list, ops, &info, &why, error);
-    dray_status status = DRAY_OK;
     uint32_t count = ops->count(driver);
     for (uint32_t i = 0; i < count && status == DRAY_OK; i++) {
         if (drayi_device_describe(ops, driver, i, &info, &why) == DRAY_OK)

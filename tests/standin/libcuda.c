@@ -350,8 +350,10 @@ static CUresult memory_new(CUdeviceptr *address, size_t bytes, bool managed)
     if (bytes > capacity() - used[device])
         return done(2);
     allocation *slot = slot_new();
+    if (!slot)
+        return done(2);
     char *storage = managed ? aligned_alloc(512, (bytes + 511) / 512 * 512) : malloc(bytes);
-    if (!slot || !storage)
+    if (!storage)
         return done(2);
     memset(storage, 0xdb, bytes); // what was there before
     *slot = (allocation){.kind = managed ? MANAGED : DEVICE,
@@ -422,8 +424,10 @@ EXPORT CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags)
     if (flags != 3 || bytes == 0)
         return done(misuse(1, "cuMemHostAlloc"));
     allocation *slot = slot_new();
+    if (!slot)
+        return done(2);
     char *storage = calloc(1, bytes);
-    if (!slot || !storage)
+    if (!storage)
         return done(2);
     *slot = (allocation){
         .kind = HOST, .address = (uintptr_t)storage, .bytes = bytes, .storage = storage};

@@ -135,6 +135,7 @@ enum {
     DRAYI_CUDA_ACCESS_ORDER_STREAM = 1
 };
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name and a parameter list
 #define DRAYI_CUDA_MEMBER(member, symbol, need, parameters) CUresult(*member) parameters;
 typedef struct drayi_cuda_calls {
     DRAYI_CUDA_CALLS(DRAYI_CUDA_MEMBER)

@@ -107,6 +107,7 @@ enum {
 };
 #define DRAYI_OPENCL_DEVICE_TYPE_ALL 0xFFFFFFFFu
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name and a parameter list
 #define DRAYI_OPENCL_MEMBER(member, symbol, need, result, parameters) result(*member) parameters;
 typedef struct drayi_opencl_calls {
     DRAYI_OPENCL_CALLS(DRAYI_OPENCL_MEMBER)
