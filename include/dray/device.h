@@ -51,6 +51,7 @@ typedef struct dray_device_info {
     uint32_t capabilities;  ///< dray_device_capability
     int32_t numa_node;      ///< of the host; -1: not known
     uint32_t reserved;
+    const char *backend; ///< what an agent has to name to copy from and to this device
 } dray_device_info;
 
 /// Every device of every family, in a fixed order, as they were when the list was made.

@@ -44,6 +44,7 @@ dray_status drayi_device_describe(const dray_device_ops *ops, dray_driver *drive
     *out_info = (dray_device_info){
         .family = ops->family,
         .unproven = ops->unproven,
+        .backend = ops->backend,
         .ordinal = ordinal,
         .numa_node = -1,
         .total_bytes = DRAY_UNKNOWN,

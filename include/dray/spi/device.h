@@ -90,6 +90,7 @@ typedef struct dray_device_ops {
     uint32_t flags;
     const char *family;   ///< "cuda": devices are called "cuda:0", "cuda:1", ...
     const char *unproven; ///< NULL, or what it never ran against
+    const char *backend;  ///< name of the backend that copies on its devices, and from and to them
     /// Loads and initialises. DRAY_E_UNSUPPORTED with a reason when this machine has no such driver.
     dray_status (*load)(struct drayi_env *env, dray_driver **out_driver, dray_error *error);
     void (*unload)(dray_driver *driver);

@@ -311,6 +311,7 @@ static void *cuda_handle(const dray_device_self *device)
 const dray_device_ops drayi_device_cuda = {
     .abi = DRAY_DEVICE_ABI,
     .family = "cuda",
+    .backend = "cuda",
     .unproven = "no GPU so far: its tests run on a stand-in for the driver",
     .load = cuda_load,
     .unload = cuda_unload,

@@ -240,6 +240,7 @@ const dray_device_ops drayi_device_opencl = {
     .abi = DRAY_DEVICE_ABI,
     .flags = DRAY_DEVICE_FAMILY_ONE_DEVICE,
     .family = "opencl",
+    .backend = "opencl",
     .load = opencl_load,
     .unload = opencl_unload,
     .count = opencl_count,

@@ -347,6 +347,7 @@ static const dray_device_copy_ops sim_copy = {
 const dray_device_ops drayi_device_sim = {
     .abi = DRAY_DEVICE_ABI,
     .family = "sim",
+    .backend = "sim_device",
     .load = sim_load,
     .unload = sim_unload,
     .count = sim_count,
