@@ -71,6 +71,9 @@ typedef struct dray_plan_options {
     uint64_t staging_bytes; ///< most memory for the staging slots of two-hop routes; 0: 32 MiB
     uint32_t targets_disjoint; ///< 1: the caller has proven that no targets overlap; the check is skipped
     uint32_t reserved;
+    /// Whose driver locks the staging slots, so that the device reads them by itself. NULL: the slots are
+    /// ordinary memory. Borrowed: must live as long as the plan and its transfers.
+    struct dray_device *staging_device;
 } dray_plan_options;
 
 /// Immutable. Borrows the regions of its copies: they must live as long as the plan and its transfers.

@@ -274,6 +274,7 @@ dray_status dray_plan_create(dray_agent *agent, const dray_copy *copies, uint64_
     plan->env = env;
     plan->agent = agent;
     plan->loops.env = env;
+    plan->staging_device = planner.options.staging_device;
     planner.plan = plan;
     dray_status status = planner_run(&planner, agent, copy_count, error);
     planner_free(&planner, copy_count);

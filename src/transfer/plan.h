@@ -72,6 +72,7 @@ struct dray_plan {
 
     uint32_t lanes;
     uint64_t slot_bytes, slot_alignment; // one staging slot; 0: the plan needs none
+    struct dray_device *staging_device;  // locks the slots; NULL: they are ordinary memory
     uint64_t bytes, direct_bytes;
 };
 

@@ -1,4 +1,5 @@
 /// A plan in words: what will run, over which edges, in which order. For people and for --explain.
+#include "dray/spi/device.h"
 #include "transfer/plan.h"
 
 #include <inttypes.h>
@@ -82,7 +83,12 @@ static void print_edges(plan_printer *printer, const dray_plan *plan)
     if (plan->slot_bytes && plan->lanes) {
         put(printer, "staging: ");
         put_count(printer, plan->lanes, "slot");
-        put(printer, " of %" PRIu64 " bytes of system memory, one for each lane", plan->slot_bytes);
+        put(printer, " of %" PRIu64 " bytes of ", plan->slot_bytes);
+        if (plan->staging_device)
+            put(printer, "memory locked for %s", dray_device_name(plan->staging_device));
+        else
+            put(printer, "system memory");
+        put(printer, ", one for each lane");
         end_line(printer);
     }
 }

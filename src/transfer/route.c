@@ -1,5 +1,5 @@
 /// Which edges carry a copy: the cheapest from its source's kind to its target's, or, where there is
-/// none, two hops through ordinary memory.
+/// none, two hops through staging: ordinary memory, or memory that a device's driver has locked.
 #include "base/checked.h"
 #include "transfer/planner.h"
 
@@ -56,7 +56,8 @@ static bool hop_exists(const drayi_hop *hop)
 static void route_find(const dray_plan *plan, const dray_region_native *from,
                        const dray_region_native *to, const uint64_t refused[2], drayi_route *route)
 {
-    static const dray_region_native staging = {.storage = DRAY_STORAGE_SYSTEM};
+    const dray_region_native staging = {.storage = plan->staging_device ? DRAY_STORAGE_PINNED
+                                                                        : DRAY_STORAGE_SYSTEM};
     route->known = true;
     route->hops[0] = hop_find(plan, from, to, refused[0] | refused[1]);
     route->hop_count = hop_exists(&route->hops[0]) ? 1 : 0;

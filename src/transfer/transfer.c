@@ -1,5 +1,6 @@
 /// A transfer: one plan with the memory to run it, as often as wanted. What happens during a run stands in
 /// run.c; here is how it is put together, started, waited for, and stopped.
+#include "dray/spi/device.h"
 #include "os/os.h"
 #include "transfer/run.h"
 
@@ -52,6 +53,27 @@ static void unit_bind(dray_transfer *transfer, uint64_t unit)
     }
 }
 
+/// Memory that the driver makes and locks or, where it cannot, memory of ours that it locks.
+static dray_status staging_lock(dray_transfer *transfer, dray_region_options *options,
+                                dray_error *error)
+{
+    dray_context *context = transfer->agent->context;
+    dray_device *device = transfer->plan->staging_device;
+    dray_region_options theirs = {.struct_bytes = sizeof(theirs),
+                                  .storage = DRAY_STORAGE_PINNED,
+                                  .bytes = options->bytes,
+                                  .alignment = options->alignment,
+                                  .device = device};
+    dray_status status = dray_region_create(context, &theirs, &transfer->staging, error);
+    if (status != DRAY_E_UNSUPPORTED)
+        return status;
+    dray_region *ours;
+    DRAY_TRY(dray_region_create(context, options, &ours, error));
+    status = dray_device_pin(device, ours, &transfer->staging, error);
+    dray_region_release(ours); // the locked region keeps it
+    return status;
+}
+
 /// One slot per lane, all in one region; and the segments that point to them.
 static dray_status staging_build(dray_transfer *transfer, dray_error *error)
 {
@@ -63,7 +85,9 @@ static dray_status staging_build(dray_transfer *transfer, dray_error *error)
                                    .storage = DRAY_STORAGE_SYSTEM,
                                    .bytes = plan->slot_bytes * plan->lanes,
                                    .alignment = plan->slot_alignment};
-    dray_status status = dray_region_create(agent->context, &options, &transfer->staging, error);
+    dray_status status = plan->staging_device ? staging_lock(transfer, &options, error)
+                                              : dray_region_create(agent->context, &options,
+                                                                   &transfer->staging, error);
     for (uint32_t i = 0; status == DRAY_OK && i < plan->lanes; i++)
         status = dray_region_view(transfer->staging, i * plan->slot_bytes, plan->slot_bytes,
                                   &transfer->lanes[i].slot, error);
