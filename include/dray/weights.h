@@ -130,7 +130,7 @@ typedef struct dray_load_events {
 
 typedef struct dray_load_options {
     size_t struct_bytes;
-    dray_storage storage; ///< SYSTEM (default), PINNED, DISK or NULL
+    dray_storage storage; ///< SYSTEM (default), PINNED, DISK, NULL; DEVICE and MANAGED with a device
     dray_load_method method;
     const char *disk_path; ///< DISK: the new file (0600; an existing one is an error)
     const char *tensors;   ///< glob over names ("blk.[0-3].*"); NULL: all. No match is an error
@@ -138,11 +138,17 @@ typedef struct dray_load_options {
     uint32_t use_layers;
     uint32_t explain_only; ///< 1: explain, move nothing; *out_loaded stays NULL
     const char *manifest;  ///< path of a manifest to verify against inside the pipeline; NULL: none
-    uint64_t memory_limit; ///< most bytes this load may allocate, destination included; 0: none
+    /// Most bytes of the host's memory that this load may allocate, destination included; 0: none.
+    /// Managed memory counts; a device's own memory does not, unless it is the host's.
+    uint64_t memory_limit;
     uint32_t release_source; ///< 1: give the file's page cache back as ranges are done, measured
     uint32_t reserved;
-    dray_agent *agent; ///< NULL: one is made for this load
+    dray_agent *agent; ///< NULL: one is made for this load; with a device it needs that device's backend
     dray_load_events events;
+    /// Where DEVICE and MANAGED memory is; PINNED: whose driver locks it. The result keeps it. Bytes pass
+    /// through a ring that the driver has locked, where it locks memory. Of DEVICE and MANAGED, as of DISK, a
+    /// manifest is checked after the copies, on bytes read back and not on those that were sent.
+    struct dray_device *device;
 } dray_load_options;
 
 /// Tensors at their destination. Owns: the destination. Threads: reading from any thread.
@@ -176,7 +182,10 @@ typedef struct dray_tensor_view {
     const dray_tensor *tensor;
     uint64_t index; ///< of the tensor in the weights
     dray_span span; ///< where it is now (NULL storage: the region is the null region)
-    void *pointer;  ///< host address, or NULL for DISK and NULL
+    /// Host address, or NULL for DISK, NULL and DEVICE. MANAGED: touching it may move its pages. What a
+    /// driver calls these bytes: dray_region_get_native(span.region): device_memory, and device_address +
+    /// span.offset. On a device, tensors keep the alignment of their file offsets, up to the device's own.
+    void *pointer;
 } dray_tensor_view;
 DRAY_API uint64_t dray_loaded_count(const dray_loaded *loaded);
 DRAY_API dray_status dray_loaded_tensor_at(const dray_loaded *loaded, uint64_t index,
@@ -184,16 +193,20 @@ DRAY_API dray_status dray_loaded_tensor_at(const dray_loaded *loaded, uint64_t i
 DRAY_API dray_status dray_loaded_tensor_find(const dray_loaded *loaded, const char *name,
                                              dray_tensor_view *out_view, dray_error *error);
 
-/// A digest over the bytes at the destination (a DISK destination is read back).
+/// A digest over the bytes at the destination: DISK is read back, DEVICE and MANAGED are copied back by
+/// the device's driver.
 typedef enum dray_digest { DRAY_DIGEST_SHA256 = 1, DRAY_DIGEST_XXH3_128 = 2 } dray_digest;
 /// Lower-case hex, terminated: 64 or 32 characters. DRAY_E_UNSUPPORTED: a build without libcrypto, or a
 /// NULL destination, which holds no bytes.
 DRAY_API dray_status dray_loaded_digest(const dray_loaded *loaded, uint64_t index, dray_digest kind,
                                         char out_hex[65], dray_error *error);
+/// The same over any bytes of a region. Nothing else may be writing them.
+DRAY_API dray_status dray_span_digest(dray_context *context, const dray_span *span,
+                                      dray_digest kind, char out_hex[65], dray_error *error);
 
 /// DLPack export for host memory (dlpack.h 1.0 `DLManagedTensorVersioned *`, read-only flag set). Keeps
 /// the destination alive until its deleter runs. DRAY_E_UNSUPPORTED: dtype without DLPack code, DISK, NULL,
-/// or a pointer that is not aligned to the element.
+/// memory of a device, or a pointer that is not aligned to the element.
 DRAY_API dray_status dray_loaded_dlpack(dray_loaded *loaded, uint64_t index, void **out_managed,
                                         dray_error *error);
 

@@ -100,10 +100,11 @@ static dray_status view_check(const dray_tensor_view *view, const dlpack_type *t
     if (!type)
         return dray_fail(error, DRAY_E_UNSUPPORTED, "dlpack: it has no code for %s elements",
                          info ? info->name : "unknown");
-    if (!view->pointer)
+    dray_storage storage = dray_region_storage(view->span.region);
+    if (!view->pointer || storage == DRAY_STORAGE_MANAGED)
         return dray_fail(error, DRAY_E_UNSUPPORTED,
                          "dlpack: the tensor is not in host memory but in %s storage",
-                         dray_storage_name(dray_region_storage(view->span.region)));
+                         dray_storage_name(storage));
     uintptr_t element = type->bits / 8u;
     if (type->code == code_complex)
         element /= 2;

@@ -83,16 +83,37 @@ static dray_status mapped_check(const dray_load_options *options, dray_error *er
     return DRAY_OK;
 }
 
+static dray_status storage_check(const dray_load_options *options, dray_error *error)
+{
+    char storage[32];
+    snprintf(storage, sizeof(storage), "storage %s", dray_storage_name(options->storage));
+    switch (options->storage) {
+    case DRAY_STORAGE_DEVICE:
+    case DRAY_STORAGE_MANAGED:
+        return options->device
+                   ? DRAY_OK
+                   : dray_fail(error, DRAY_E_INVALID, "load: %s needs a device", storage);
+    case DRAY_STORAGE_PINNED:
+        return DRAY_OK;
+    case DRAY_STORAGE_SYSTEM:
+    case DRAY_STORAGE_DISK:
+    case DRAY_STORAGE_NULL:
+        return options->device ? conflict(error, "device", storage, "nothing would be there")
+                               : DRAY_OK;
+    default:
+        return dray_fail(
+            error, DRAY_E_INVALID,
+            "load: to %s is not possible (system, pinned, disk, null, device, managed are)",
+            dray_storage_name(options->storage));
+    }
+}
+
 static dray_status options_check(dray_load_options *options, dray_error *error)
 {
     if (options->storage == 0)
         options->storage = DRAY_STORAGE_SYSTEM;
     bool disk = options->storage == DRAY_STORAGE_DISK, null = options->storage == DRAY_STORAGE_NULL;
-    if (!disk && !null && options->storage != DRAY_STORAGE_SYSTEM &&
-        options->storage != DRAY_STORAGE_PINNED)
-        return dray_fail(error, DRAY_E_INVALID,
-                         "load: to %s is not possible (system, pinned, disk, null are)",
-                         dray_storage_name(options->storage));
+    DRAY_TRY(storage_check(options, error));
     if (disk && !options->disk_path)
         return dray_fail(error, DRAY_E_INVALID, "load: storage disk needs disk_path");
     if (!disk && options->disk_path)
@@ -149,14 +170,21 @@ static void explain_survey(const drayi_load *load)
     if (survey->available_bytes != DRAY_UNKNOWN)
         drayi_load_explain(load, "memory: %" PRIu64 " bytes available%s", survey->available_bytes,
                            survey->limited_by_cgroup ? " in this cgroup" : "");
+    char place[64];
+    const char *where = drayi_load_place_name(load, place, sizeof(place));
     drayi_load_explain(load, "destination: %s, %" PRIu64 " bytes at phase %" PRIu64 " of %" PRIu64,
-                       dray_storage_name(survey->storage), load->placement.bytes,
-                       load->placement.phase, load->alignment);
+                       where, load->placement.bytes, load->placement.phase, load->alignment);
+    if (load->options.device)
+        drayi_load_explain(load, "device: %s, %s%s%s", load->device.model, load->device.driver,
+                           load->device.unproven ? "; unproven: " : "",
+                           load->device.unproven ? load->device.unproven : "");
     drayi_load_explain(load, "method: %s", load->choice.reason);
     if (load->manifest)
         drayi_load_explain(load,
-                           "verify: %" PRIu64 " chunks of at most %" PRIu64 " bytes against %s",
-                           load->unit_count, load->manifest->chunk_bytes, load->options.manifest);
+                           "verify: %" PRIu64 " chunks of at most %" PRIu64 " bytes against %s%s%s",
+                           load->unit_count, load->manifest->chunk_bytes, load->options.manifest,
+                           drayi_load_reads_back(load) ? ", as read back afterwards from " : "",
+                           drayi_load_reads_back(load) ? where : "");
 }
 
 static dray_status load_place(drayi_load *load, dray_error *error)
@@ -199,6 +227,7 @@ static dray_status load_run(drayi_load *load, dray_error *error)
     DRAY_TRY(drayi_load_select(load, error));
     DRAY_TRY(load_place(load, error));
     DRAY_TRY(drayi_load_survey(load, error));
+    DRAY_TRY(drayi_load_device(load, error));
     DRAY_TRY(drayi_choose(&load->survey, load->options.method, &load->choice, error));
     explain_survey(load);
     if (load->choice.way == DRAYI_WAY_COPY)

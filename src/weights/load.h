@@ -5,6 +5,7 @@
 #ifndef DRAY_WEIGHTS_LOAD_H
 #define DRAY_WEIGHTS_LOAD_H
 
+#include "dray/spi/device.h"
 #include "weights/manifest.h"
 #include "weights/opened.h"
 #include "weights/place.h"
@@ -63,6 +64,7 @@ typedef struct drayi_load {
     uint64_t unit_count;
     uint64_t tensor_bytes;
     drayi_survey survey;
+    dray_device_info device; // of options.device, when there is one
     drayi_choice choice;
     uint64_t alignment; // what the destination mirrors
     drayi_placement placement;
@@ -74,6 +76,18 @@ typedef struct drayi_load {
 /// Fills tensors, units, ranges. DRAY_E_NOTFOUND: nothing matches.
 dray_status drayi_load_select(drayi_load *load, dray_error *error);
 void drayi_load_free(drayi_load *load);
+
+// load_device.c
+/// What options.device can do and has room for. Without a device: DRAY_OK.
+dray_status drayi_load_device(drayi_load *load, dray_error *error);
+/// Does the destination take the host's memory?
+bool drayi_load_in_host_memory(const drayi_load *load);
+/// Whose driver locks the ring that bytes pass through; NULL: nobody's.
+struct dray_device *drayi_load_staging_device(const drayi_load *load);
+/// "device memory of opencl:0", "pinned".
+const char *drayi_load_place_name(const drayi_load *load, char *out, size_t room);
+/// Is what the destination holds known only when it was read back?
+bool drayi_load_reads_back(const drayi_load *load);
 
 // load_survey.c
 dray_status drayi_load_survey(drayi_load *load, dray_error *error);

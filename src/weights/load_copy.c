@@ -1,6 +1,6 @@
 /// The pipeline: a destination that is being faulted in, a plan that fills it, hashes that follow.
 ///
-///     region (on demand) --prefault (pool)--> pages
+///     region (on demand) --prefault (pool)--> pages          (of the host; a device's are there)
 ///     pieces -> copies -> plan -> transfer --copy_done--> track --hash (pool)--> tensor_done
 ///
 /// All of them run at once; the loading thread only submits, takes in completions and sleeps.
@@ -36,29 +36,44 @@ typedef struct copy_work {
 
 // --- destination ---------------------------------------------------------------------------------
 
-/// A verified file is read back through two windows, each of which has to hold the largest chunk.
+/// Of the host's memory.
+static uint64_t destination_least(const drayi_load *load)
+{
+    uint64_t phase = load->options.device ? load->placement.phase : 0;
+    return drayi_load_in_host_memory(load) ? load->survey.destination_bytes + phase : 0;
+}
+
+/// What is verified by reading it back goes through two windows, each of which has to hold the largest chunk.
 static uint64_t read_back_least(const drayi_load *load)
 {
     uint64_t largest = 0;
-    if (!load->manifest || load->options.storage != DRAY_STORAGE_DISK)
+    if (!load->manifest || !drayi_load_reads_back(load))
         return 0;
     for (uint64_t i = 0; i < load->unit_count; i++)
         largest = drayi_max(largest, load->units[i].bytes);
     return 2 * (largest + 2 * load->alignment);
 }
 
+/// What the limit leaves beside the destination and `more`; at least 1, as 0 means "no limit" to others.
+static uint64_t limit_left(const drayi_load *load, uint64_t more)
+{
+    uint64_t limit = load->survey.memory_limit, taken = destination_least(load) + more;
+    return limit > taken ? limit - taken : 1;
+}
+
 /// What reading back may take of the memory limit beside `staging_bytes`, per window; 0: no limit.
 static uint64_t read_back_window(const drayi_load *load, uint64_t staging_bytes)
 {
-    uint64_t limit = load->options.memory_limit;
-    return limit ? drayi_max((limit - staging_bytes) / 2 - load->alignment, 1) : 0;
+    if (!load->survey.memory_limit)
+        return 0;
+    uint64_t each = limit_left(load, staging_bytes) / 2;
+    return each > load->alignment ? each - load->alignment : 1;
 }
 
 static dray_status limit_check(const drayi_load *load, uint64_t staging_bytes, dray_error *error)
 {
     const drayi_survey *survey = &load->survey;
-    bool memory = survey->storage == DRAY_STORAGE_SYSTEM || survey->storage == DRAY_STORAGE_PINNED;
-    uint64_t destination = memory ? survey->destination_bytes : 0, wanted;
+    uint64_t destination = destination_least(load), wanted;
     staging_bytes += read_back_least(load);
     if (!drayi_add(destination, staging_bytes, &wanted))
         wanted = UINT64_MAX;
@@ -90,11 +105,25 @@ static dray_status disk_create(copy_work *work, dray_error *error)
     return DRAY_OK;
 }
 
+static dray_status device_create(copy_work *work, dray_error *error)
+{
+    const drayi_load *load = work->load;
+    dray_region_options options = {
+        .struct_bytes = sizeof(options),
+        .storage = load->options.storage,
+        .bytes = drayi_max(load->placement.phase + load->placement.bytes, 1),
+        .device = load->options.device,
+    };
+    return dray_region_create(load->weights->context, &options, &work->destination, error);
+}
+
 static dray_status destination_create(copy_work *work, uint64_t alignment, dray_error *error)
 {
     const drayi_load *load = work->load;
     if (load->options.storage == DRAY_STORAGE_DISK)
         return disk_create(work, error);
+    if (load->options.device)
+        return device_create(work, error);
     dray_region_options options = {
         .struct_bytes = sizeof(options),
         .storage = load->options.storage,
@@ -107,10 +136,11 @@ static dray_status destination_create(copy_work *work, uint64_t alignment, dray_
     return dray_region_create(load->weights->context, &options, &work->destination, error);
 }
 
-/// A file has no phase: its tensors begin that much later instead.
+/// A file and a device's memory have no phase: their tensors begin that much later instead.
 static uint64_t target_base(const drayi_load *load)
 {
-    return load->options.storage == DRAY_STORAGE_DISK ? load->placement.phase : 0;
+    bool no_phase = load->options.storage == DRAY_STORAGE_DISK || load->options.device;
+    return no_phase ? load->placement.phase : 0;
 }
 
 // --- plan ----------------------------------------------------------------------------------------
@@ -139,10 +169,13 @@ static dray_status plan_make(copy_work *work, dray_error *error)
         return DRAY_E_NOMEM;
     copies_fill(work, copies);
     dray_plan_options options = {
-        .struct_bytes = sizeof(options), .direct = load->choice.direct, .targets_disjoint = 1};
+        .struct_bytes = sizeof(options),
+        .direct = load->choice.direct,
+        .targets_disjoint = 1,
+        .staging_device = drayi_load_staging_device(load),
+    };
     if (load->survey.memory_limit) // leave staging what the destination leaves
-        options.staging_bytes =
-            drayi_min(staging_default, load->survey.memory_limit - read_back_least(load));
+        options.staging_bytes = drayi_min(staging_default, limit_left(load, read_back_least(load)));
     dray_status status = dray_plan_create(work->agent, copies, count, &options, &work->plan, error);
     drayi_free(load->env, copies, (size_t)count * sizeof(*copies));
     return status;
@@ -159,7 +192,11 @@ static dray_status agent_make(copy_work *work, dray_error *error)
     work->agent = work->load->options.agent;
     if (work->agent)
         return DRAY_OK;
-    dray_agent_options options = {.struct_bytes = sizeof(options), .name = "load"};
+    // Drivers are loaded for those who name them: naming one names the rest, too.
+    const char *const with_device[] = {"posix", work->load->device.backend, NULL};
+    dray_agent_options options = {.struct_bytes = sizeof(options),
+                                  .name = "load",
+                                  .backends = work->load->options.device ? with_device : NULL};
     DRAY_TRY(dray_agent_create(work->load->weights->context, &options, &work->own_agent, error));
     work->agent = work->own_agent;
     return DRAY_OK;
@@ -251,10 +288,12 @@ static dray_status transfer_make(copy_work *work, dray_error *error)
                                      .copy_done = on_copy_done,
                                      .progress = on_progress};
     DRAY_TRY(dray_transfer_create(work->agent, work->plan, &options, &work->transfer, error));
-    return drayi_track_init(&work->track, load, dray_region_pointer(work->destination), error);
+    const uint8_t *pointer = dray_region_pointer(work->destination);
+    bool here = pointer && !drayi_load_reads_back(load);
+    return drayi_track_init(&work->track, load, here ? pointer + target_base(load) : NULL, error);
 }
 
-// --- a destination on disk ------------------------------------------------------------------------
+// --- a destination that is read back ----------------------------------------------------------------
 
 typedef struct read_back {
     copy_work *work;
@@ -306,8 +345,8 @@ static dray_status read_back_run(read_back *back, dray_error *error)
     return drayi_scan_run(&scan, error);
 }
 
-/// What a file holds is known only when it was read back.
-static dray_status disk_verify(copy_work *work, dray_error *error)
+/// What a file or a device holds is known only when it was read back.
+static dray_status read_back_verify(copy_work *work, dray_error *error)
 {
     drayi_load *load = work->load;
     read_back back = {.work = work};
@@ -316,13 +355,13 @@ static dray_status disk_verify(copy_work *work, dray_error *error)
     dray_status status = back.found && back.ranges ? read_back_run(&back, error) : DRAY_E_NOMEM;
     drayi_free(load->env, back.found, (size_t)load->unit_count * sizeof(*back.found));
     drayi_free(load->env, back.ranges, (size_t)load->unit_count * sizeof(*back.ranges));
-    return status == DRAY_OK
-               ? DRAY_OK
-               : dray_fail_within(error, status, "read back %s", load->options.disk_path);
+    return status == DRAY_OK ? DRAY_OK
+                             : dray_fail_within(error, status, "read back %s",
+                                                dray_region_name(work->destination));
 }
 
 /// A file is done when it is on the disk, not when the kernel means to bring it there.
-static dray_status disk_finish(copy_work *work, dray_error *error)
+static dray_status disk_sync(const copy_work *work, dray_error *error)
 {
     const drayi_load *load = work->load;
     dray_region_native native;
@@ -333,7 +372,7 @@ static dray_status disk_finish(copy_work *work, dray_error *error)
     while (code == -EINTR);
     if (code < 0)
         return dray_fail_os(error, -code, "fdatasync", "write %s", load->options.disk_path);
-    return load->manifest ? disk_verify(work, error) : DRAY_OK;
+    return DRAY_OK;
 }
 
 static void report_fill(copy_work *work)
@@ -385,7 +424,7 @@ static dray_status work_prepare(copy_work *work, uint64_t alignment, dray_error 
     }
     DRAY_TRY(agent_make(work, error));
     DRAY_TRY(destination_create(work, alignment, error));
-    if (!load->options.explain_only)
+    if (!load->options.explain_only && !load->options.device)
         drayi_prefault_start(&work->prefault, load->env, work->destination);
     DRAY_TRY(plan_make(work, error));
     dray_plan_summary summary;
@@ -406,7 +445,9 @@ static dray_status work_run(copy_work *work, dray_error *error)
     drayi_prefault_stop(&work->prefault);
     DRAY_TRY(drayi_weights_check(work->load->weights, error));
     if (work->load->options.storage == DRAY_STORAGE_DISK)
-        DRAY_TRY(disk_finish(work, error));
+        DRAY_TRY(disk_sync(work, error));
+    if (work->load->manifest && drayi_load_reads_back(work->load))
+        DRAY_TRY(read_back_verify(work, error));
     return loaded_fill(work, error);
 }
 

@@ -103,49 +103,35 @@ dray_status dray_loaded_tensor_find(const dray_loaded *loaded, const char *name,
 
 // --- reading back --------------------------------------------------------------------------------
 
-static dray_status piece_read(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
-                              uint64_t offset, void *out, uint64_t bytes, dray_error *error)
+/// Through the mapping's own call: a file cut short meanwhile is an error and no signal.
+static dray_status mapped_read(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
+                               uint64_t offset, uint64_t bytes, drayi_take take, void *self,
+                               dray_error *error)
 {
     dray_model_data *data = drayi_keeper_data(tensor->keeper);
-    if (data)
-        return dray_model_data_read(data, tensor->offset + offset, out, bytes, error);
-    dray_region_native native;
-    dray_region_get_native(drayi_keeper_region(tensor->keeper), &native);
-    return drayi_pread_all(loaded->env->os, native.fd, native.name, out, bytes,
-                           native.file_offset + tensor->offset + offset, NULL, error);
-}
-
-static dray_status read_buffered(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
-                                 uint64_t offset, uint64_t bytes, void *buffer,
-                                 void (*take)(void *self, const void *piece, uint64_t piece_bytes),
-                                 void *self, dray_error *error)
-{
-    for (uint64_t done = 0, piece; done < bytes; done += piece) {
-        piece = drayi_min(bytes - done, read_back_bytes);
-        DRAY_TRY(piece_read(loaded, tensor, offset + done, buffer, piece, error));
-        take(self, buffer, piece);
-    }
-    return DRAY_OK;
-}
-
-dray_status drayi_loaded_read(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
-                              uint64_t offset, uint64_t bytes,
-                              void (*take)(void *self, const void *piece, uint64_t piece_bytes),
-                              void *self, dray_error *error)
-{
-    dray_region *region = drayi_keeper_region(tensor->keeper);
-    dray_model_data *data = drayi_keeper_data(tensor->keeper);
-    const char *pointer = dray_region_pointer(region);
-    if (dray_region_storage(region) == DRAY_STORAGE_NULL)
-        return dray_fail(error, DRAY_E_UNSUPPORTED, "a null destination holds no bytes");
-    if (pointer && !(data && dray_model_data_is_mapped(data))) {
-        take(self, pointer + tensor->offset + offset, bytes);
-        return DRAY_OK;
-    }
     void *buffer = drayi_alloc(loaded->env, read_back_bytes, error);
     if (!buffer)
         return DRAY_E_NOMEM;
-    dray_status status = read_buffered(loaded, tensor, offset, bytes, buffer, take, self, error);
+    dray_status status = DRAY_OK;
+    for (uint64_t done = 0, piece; done < bytes && status == DRAY_OK; done += piece) {
+        piece = drayi_min(bytes - done, read_back_bytes);
+        status = dray_model_data_read(data, tensor->offset + offset + done, buffer, piece, error);
+        if (status == DRAY_OK)
+            take(self, buffer, piece);
+    }
     drayi_free(loaded->env, buffer, read_back_bytes);
     return status;
+}
+
+dray_status drayi_loaded_read(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
+                              uint64_t offset, uint64_t bytes, drayi_take take, void *self,
+                              dray_error *error)
+{
+    dray_model_data *data = drayi_keeper_data(tensor->keeper);
+    if (data && dray_model_data_is_mapped(data))
+        return mapped_read(loaded, tensor, offset, bytes, take, self, error);
+    const dray_span span = {.region = drayi_keeper_region(tensor->keeper),
+                            .offset = tensor->offset + offset,
+                            .bytes = bytes};
+    return drayi_span_read(loaded->context, &span, take, self, error);
 }

@@ -3,6 +3,7 @@
 #define DRAY_WEIGHTS_LOADED_H
 
 #include "weights/opened.h"
+#include "weights/span_read.h"
 
 typedef struct drayi_loaded_tensor {
     uint64_t index;       // in the weights
@@ -28,11 +29,10 @@ dray_status drayi_loaded_create(const dray_weights *weights, uint64_t tensor_cou
                                 uint64_t keeper_count, dray_loaded **out, dray_error *error);
 
 /// Reads [offset, offset + bytes) of a tensor as it is at its destination, in pieces that are given to
-/// `take`. For bytes in memory the pieces are the memory itself; a mapping or a file is read through a
-/// buffer, so that a file cut short is an error and no signal.
+/// `take`: see drayi_span_read(). A mapping is read through a buffer, so that a file cut short is an
+/// error and no signal.
 dray_status drayi_loaded_read(const dray_loaded *loaded, const drayi_loaded_tensor *tensor,
-                              uint64_t offset, uint64_t bytes,
-                              void (*take)(void *self, const void *piece, uint64_t piece_bytes),
-                              void *self, dray_error *error);
+                              uint64_t offset, uint64_t bytes, drayi_take take, void *self,
+                              dray_error *error);
 
 #endif

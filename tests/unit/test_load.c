@@ -329,7 +329,7 @@ static void contradicting_options_are_errors_that_name_both(void **state)
     contradictions(&options, "load: layer_first and layer_last contradict each other: the first "
                              "lies behind the last");
     options = load_options(DRAY_STORAGE_DEVICE);
-    contradictions(&options, "load: to device is not possible (system, pinned, disk, null are)");
+    contradictions(&options, "load: storage device needs a device");
 }
 
 static void the_memory_limit_is_obeyed_with_numbers(void **state)
