@@ -210,9 +210,19 @@ static dray_status job_failed(dray_stream *stream, dray_error *error, CUresult c
     return drayi_cuda_fail(device->driver, device, error, code, call, "on cuda:%u", device->ordinal);
 }
 
-static dray_status cuda_query(dray_stream *stream, bool *out_done, dray_error *error)
+/// A question that failed is no answer: the job may still run, and its memory is about to be given back. In a
+/// lost context nothing runs any more.
+static void job_settle(dray_stream *stream)
 {
-    *out_done = true;
+    dray_device_self *device = stream->device;
+    if (drayi_cuda_enter(device, NULL) != DRAY_OK)
+        return;
+    device->driver->calls.stream_wait(stream->stream);
+    drayi_cuda_leave(device);
+}
+
+static dray_status job_ask(dray_stream *stream, bool *out_done, dray_error *error)
+{
     DRAY_TRY(drayi_cuda_enter(stream->device, error));
     CUresult code = stream->device->driver->calls.event_query(stream->end);
     drayi_cuda_leave(stream->device);
@@ -222,13 +232,30 @@ static dray_status cuda_query(dray_stream *stream, bool *out_done, dray_error *e
                : job_failed(stream, error, code, "cuEventQuery");
 }
 
-static dray_status cuda_wait(dray_stream *stream, dray_error *error)
+static dray_status job_await(dray_stream *stream, dray_error *error)
 {
     DRAY_TRY(drayi_cuda_enter(stream->device, error));
     CUresult code = stream->device->driver->calls.event_wait(stream->end);
     drayi_cuda_leave(stream->device);
     return code == DRAYI_CUDA_SUCCESS ? DRAY_OK
                                       : job_failed(stream, error, code, "cuEventSynchronize");
+}
+
+static dray_status cuda_query(dray_stream *stream, bool *out_done, dray_error *error)
+{
+    *out_done = true;
+    dray_status status = job_ask(stream, out_done, error);
+    if (status != DRAY_OK)
+        job_settle(stream);
+    return status;
+}
+
+static dray_status cuda_wait(dray_stream *stream, dray_error *error)
+{
+    dray_status status = job_await(stream, error);
+    if (status != DRAY_OK)
+        job_settle(stream);
+    return status;
 }
 
 const dray_device_copy_ops drayi_cuda_copy = {

@@ -162,11 +162,20 @@ static dray_status job_look(const dray_stream *stream, bool *out_done, dray_erro
     return DRAY_OK;
 }
 
+/// Asking for an event's state may itself have failed: then the job may still run, and its memory is about to
+/// be given back.
+static void job_settle(dray_stream *stream)
+{
+    stream->device->driver->calls.queue_finish(stream->queue);
+}
+
 static dray_status opencl_query(dray_stream *stream, bool *out_done, dray_error *error)
 {
     pthread_mutex_lock(&stream->lock);
     dray_status status = job_look(stream, out_done, error);
     pthread_mutex_unlock(&stream->lock);
+    if (status != DRAY_OK)
+        job_settle(stream);
     return status;
 }
 
@@ -190,9 +199,11 @@ static dray_status opencl_wait(dray_stream *stream, dray_error *error)
         status = job_look(stream, &done, error);
     pthread_mutex_unlock(&stream->lock);
     if (status == DRAY_OK && !done)
-        return drayi_opencl_fail(error, code, "clWaitForEvents",
-                                 "on opencl:%u came back before the copies had ended",
-                                 stream->device->ordinal);
+        status = drayi_opencl_fail(error, code, "clWaitForEvents",
+                                   "on opencl:%u came back before the copies had ended",
+                                   stream->device->ordinal);
+    if (status != DRAY_OK)
+        job_settle(stream);
     return status;
 }
 
