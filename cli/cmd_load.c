@@ -1,6 +1,7 @@
 /// dray load: tensors into memory, into a file, or nowhere, and a report of where every byte went.
 #include "command.h"
 #include "json_out.h"
+#include "location.h"
 #include "progress.h"
 #include "table.h"
 #include "terminal.h"
@@ -15,10 +16,7 @@
 
 typedef struct load_values {
     const char *file;
-    struct {
-        dray_storage storage;
-        const char *path; // disk only
-    } to;
+    location to;
     const char *tensors;
     struct {
         bool given;
@@ -36,20 +34,9 @@ typedef struct load_values {
 
 static bool parse_to(const char *text, void *field, option_problem *problem)
 {
-    load_values values = {0};
-    if (strcmp(text, "system") == 0)
-        values.to.storage = DRAY_STORAGE_SYSTEM;
-    else if (strcmp(text, "pinned") == 0)
-        values.to.storage = DRAY_STORAGE_PINNED;
-    else if (strcmp(text, "null") == 0)
-        values.to.storage = DRAY_STORAGE_NULL;
-    else if (strncmp(text, "disk:", 5) == 0 && text[5]) {
-        values.to.storage = DRAY_STORAGE_DISK;
-        values.to.path = text + 5;
-    } else
-        return option_wrong(problem, "wanted system, pinned, disk:PATH or null");
-    memcpy(field, &values.to, sizeof(values.to));
-    return true;
+    return location_parse(text, field) ||
+           option_wrong(problem, "wanted system, pinned, disk:PATH, null, a device like opencl:0 or "
+                                 "cuda:0 (dray devices lists them), or managed:DEVICE");
 }
 
 static bool parse_layers(const char *text, void *field, option_problem *problem)
@@ -98,11 +85,12 @@ static bool parse_method(const char *text, void *field, option_problem *problem)
 static bool load_check(const void *values, option_problem *problem)
 {
     const load_values *given = values;
+    char where[LOCATION_TEXT_BYTES];
     if (given->method == DRAY_LOAD_MAPPED && given->to.storage != DRAY_STORAGE_SYSTEM)
         return option_wrong(
             problem,
             "--method mapped copies nothing, so it goes with --to system and not with --to %s",
-            dray_storage_name(given->to.storage));
+            location_text(&given->to, where));
     if (given->method == DRAY_LOAD_MAPPED && given->release)
         return option_wrong(
             problem, "--release gives the file's pages back, and --method mapped is made of them");
@@ -117,8 +105,9 @@ static bool load_check(const void *values, option_problem *problem)
 }
 
 static const option load_options[] = {
-    {"to", "KIND", "where the bytes go: system, pinned, disk:PATH or null", .parse = parse_to,
-     .at = offsetof(load_values, to), .required = true},
+    {"to", "PLACE",
+     "where the bytes go: system, pinned, disk:PATH, null, opencl:0, cuda:0 or managed:cuda:0",
+     .parse = parse_to, .at = offsetof(load_values, to), .required = true},
     {"tensors", "GLOB", "only tensors whose names match, like 'blk.[0-3].*'", .parse = option_text,
      .at = offsetof(load_values, tensors)},
     {"layers", "A-B", "only the tensors of these layers", .parse = parse_layers,
@@ -149,6 +138,7 @@ typedef struct load_job {
     session base;
     const load_values *given;
     progress bar;
+    dray_device *device; // NULL: the host
     dray_loaded *loaded;
     dray_load_report report;
     double seconds, cpu_seconds;
@@ -195,6 +185,7 @@ static dray_status load_bytes(load_job *job)
         .events = {.self = job,
                    .progress = on_progress,
                    .explain = given->explain ? on_explain : NULL},
+        .device = job->device,
     };
     progress_begin(&job->bar, given->manifest ? "loading and verifying" : "loading");
     job->seconds = session_seconds(&job->base); // opening counts
@@ -282,7 +273,8 @@ static void load_document_out(load_job *job)
     json_rounded(&json, "seconds", job->seconds);
     json_rounded(&json, "gigabytes_per_second", gigabytes_per_second(job));
     json_rounded(&json, "cpu_seconds", job->cpu_seconds);
-    json_string(&json, "to", dray_storage_name(job->given->to.storage));
+    char where[LOCATION_TEXT_BYTES];
+    json_string(&json, "to", location_text(&job->given->to, where));
     json_string(&json, "method", report->method);
     json_string(&json, "backend", report->backend);
     json_u64(&json, "read_bytes", report->read_bytes);
@@ -306,14 +298,6 @@ static void load_document_out(load_job *job)
 
 // --- for people ----------------------------------------------------------------------------------
 
-static const char *place_name(dray_storage storage)
-{
-    return storage == DRAY_STORAGE_PINNED ? "locked memory"
-           : storage == DRAY_STORAGE_DISK ? "new file"
-           : storage == DRAY_STORAGE_NULL ? "nowhere (null)"
-                                          : "ordinary memory";
-}
-
 static void cell_known(table *rows, uint64_t bytes)
 {
     char text[TEXT_NUMBER_BYTES];
@@ -332,8 +316,9 @@ static void print_places(const load_job *job)
     cell_known(rows, report->cache_bytes_before);
     cell_known(rows, report->cache_bytes_after);
     if (job->given->to.storage != DRAY_STORAGE_NULL) {
+        char where[LOCATION_TEXT_BYTES];
         table_cell(rows, "%s",
-                   mapped ? "mapped from the page cache" : place_name(job->given->to.storage));
+                   mapped ? "mapped from the page cache" : location_words(&job->given->to, where));
         cell_known(rows, 0);
         cell_known(rows, report->destination_bytes ? report->destination_bytes : report->bytes);
     }
@@ -372,11 +357,13 @@ static void print_facts(const load_job *job)
     bool known = report->backend && strcmp(report->backend, "none") != 0;
     table_cell(rows, "%s%s%s", report->method, known ? ", by " : "", known ? report->backend : "");
     table_cell(rows, "verified");
+    bool read_back = job->device || job->given->to.storage == DRAY_STORAGE_DISK;
     if (report->chunks_verified)
-        table_cell(rows, "%s chunks against the manifest",
-                   text_count(count, report->chunks_verified));
+        table_cell(rows, "%s chunks against the manifest%s",
+                   text_count(count, report->chunks_verified),
+                   read_back ? ", as read back from there" : "");
     else
-        table_cell(rows, "no (--manifest M checks every byte on the way)");
+        table_cell(rows, "no (--manifest M checks every byte%s)", read_back ? "" : " on the way");
     uint64_t peak = peak_rss_bytes();
     table_cell(rows, "peak memory");
     table_cell(rows, "%s, of it %s staging",
@@ -410,13 +397,14 @@ static void print_reasons(const load_job *job)
 static void print_load(load_job *job)
 {
     char count[TEXT_NUMBER_BYTES], bytes[TEXT_NUMBER_BYTES], seconds[TEXT_NUMBER_BYTES];
+    char where[LOCATION_TEXT_BYTES];
     print_reasons(job);
     if (job->digests)
         print_digests(job);
     uint64_t loaded = dray_loaded_count(job->loaded);
     printf("%s%s tensor%s, %s to %s in %s%s\n", terminal_bold(stdout), text_count(count, loaded),
            loaded == 1 ? "" : "s", text_bytes(bytes, job->report.bytes),
-           place_name(job->given->to.storage), text_seconds(seconds, job->seconds),
+           location_words(&job->given->to, where), text_seconds(seconds, job->seconds),
            terminal_plain(stdout));
     print_facts(job);
     print_places(job);
@@ -429,6 +417,8 @@ static int load_run(const void *values)
     dray_status status =
         session_open(&job.base, given->file, given->lenient, given->threads, given->memory_limit);
     if (status == DRAY_OK)
+        status = location_open_device(&given->to, job.base.context, &job.device, &job.base.error);
+    if (status == DRAY_OK)
         status = load_bytes(&job);
     if (status == DRAY_OK && given->digest)
         status = take_digests(&job);
@@ -437,6 +427,7 @@ static int load_run(const void *values)
     else if (status == DRAY_OK)
         print_load(&job);
     dray_loaded_free(job.loaded);
+    dray_device_release(job.device);
     for (size_t i = 0; i < job.reason_count; i++)
         free(job.reasons[i]);
     free(job.reasons);

@@ -23,8 +23,8 @@ typedef struct command {
     int (*run)(const void *values);
 } command;
 
-extern const command command_inspect, command_load, command_verify, command_manifest, command_info,
-    command_devices, command_bench;
+extern const command command_inspect, command_load, command_copy, command_verify, command_manifest,
+    command_info, command_devices, command_bench;
 
 // --- session: a context and an opened model, from the verb's begin to its exit code ----------------
 

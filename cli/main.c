@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 static const command *const commands[] = {
-    &command_inspect, &command_load,    &command_verify, &command_manifest,
-    &command_info,    &command_devices, &command_bench,
+    &command_inspect,  &command_load, &command_copy,    &command_verify,
+    &command_manifest, &command_info, &command_devices, &command_bench,
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -36,8 +36,8 @@ static void print_overview(FILE *stream)
 static void print_usage(const command *verb)
 {
     int indent = printf("usage: dray %s", verb->name), used = indent;
-    if (verb->operand.name)
-        used += printf(" %s", verb->operand.name);
+    for (const option_operand *each = &verb->operand; each && each->name; each = each->next)
+        used += printf(" %s", each->name);
     for (const option *each = verb->options; each->name; each++) {
         char text[128];
         int length = snprintf(text, sizeof(text), each->required ? " --%s%s%s" : " [--%s%s%s]",

@@ -119,8 +119,8 @@ static bool read_option(reading *line, const char *given)
 
 static bool read_operand(reading *line, option_operand operand, const char *given)
 {
-    if (operand.name) {
-        const char **field = (const char **)(void *)(line->values + operand.at);
+    for (const option_operand *each = &operand; each && each->name; each = each->next) {
+        const char **field = (const char **)(void *)(line->values + each->at);
         if (!*field) {
             *field = given;
             return true;
@@ -128,17 +128,20 @@ static bool read_operand(reading *line, option_operand operand, const char *give
     }
     char *safe = text_safe_start(given, strlen(given), 64);
     option_wrong(line->problem,
-                 operand.name ? "one %s at a time: \"%s\" is one too many"
-                              : "%s\"%s\" is not wanted here",
-                 operand.name ? operand.name : "", safe);
+                 operand.next   ? "one %s and one %s: \"%s\" is one too many"
+                 : operand.name ? "one %s%s at a time: \"%s\" is one too many"
+                                : "%s%s\"%s\" is not wanted here",
+                 operand.name ? operand.name : "", operand.next ? operand.next->name : "", safe);
     free(safe);
     return false;
 }
 
 static bool nothing_missing(const reading *line, option_operand operand)
 {
-    if (operand.name && !*(const char **)(void *)(line->values + operand.at))
-        return option_wrong(line->problem, "%s is missing", operand.name);
+    for (const option_operand *each = &operand; each && each->name; each = each->next) {
+        if (!*(const char **)(void *)(line->values + each->at))
+            return option_wrong(line->problem, "%s is missing", each->name);
+    }
     for (const option *each = line->options; each->name; each++) {
         if (each->required && !line->seen[each - line->options])
             return option_wrong(line->problem, "--%s %s is missing: %s", each->name, each->value,

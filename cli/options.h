@@ -35,8 +35,9 @@ typedef struct option {
 
 /// What stands on a command line besides the options.
 typedef struct option_operand {
-    const char *name; ///< "FILE"; NULL: the command takes none
-    size_t at;        ///< a const char * in the struct of values
+    const char *name;                  ///< "FILE"; NULL: the command takes none
+    size_t at;                         ///< a const char * in the struct of values
+    const struct option_operand *next; ///< another one behind it, or NULL
 } option_operand;
 
 typedef enum option_result { OPTIONS_OK = 0, OPTIONS_HELP = 1, OPTIONS_WRONG = 2 } option_result;

@@ -9,7 +9,7 @@ prints "inspect"
 exits 0 --version
 prints "dray 0.1.0"
 
-for verb in inspect load verify manifest info devices bench; do
+for verb in inspect load copy verify manifest info devices bench; do
     exits 0 "$verb" --help
     prints "usage: dray $verb"
     exits 2 "$verb" --no-such-option
@@ -31,11 +31,11 @@ says "did you mean --json?"
 exits 2 inspect a -j
 says "there is no option -j"
 exits 2 load a
-says "--to KIND is missing"
+says "--to PLACE is missing"
 exits 2 load a --to
 says "--to needs a value"
 exits 2 load a --to nowhere
-says "wanted system, pinned, disk:PATH or null"
+says "wanted system, pinned, disk:PATH, null, a device like opencl:0"
 exits 2 load a --to disk:
 exits 2 load a --to system --to pinned
 says "--to is given twice"

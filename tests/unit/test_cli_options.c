@@ -35,7 +35,7 @@ static option_result parse(const option *table, const char *const *line, values 
         count++;
     memset(out, 0, sizeof(*out));
     memset(problem, 0, sizeof(*problem));
-    return options_parse(table, (option_operand){"FILE", offsetof(values, file)}, count,
+    return options_parse(table, (option_operand){"FILE", offsetof(values, file), NULL}, count,
                          (char *const *)line, out, problem);
 }
 

@@ -1,0 +1,79 @@
+/// Places for bytes, as people write them. See location.h.
+#include "location.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/// "opencl:0": letters, a colon, up to four digits. Whether there is such a device is found out later.
+static bool is_device(const char *text)
+{
+    size_t letters = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
+    if (letters == 0 || text[letters] != ':')
+        return false;
+    const char *number = text + letters + 1;
+    size_t digits = strspn(number, "0123456789");
+    return digits > 0 && digits <= 4 && !number[digits];
+}
+
+bool location_parse(const char *text, location *out)
+{
+    static const struct {
+        const char *word;
+        dray_storage storage;
+    } words[] = {{"system", DRAY_STORAGE_SYSTEM},
+                 {"pinned", DRAY_STORAGE_PINNED},
+                 {"null", DRAY_STORAGE_NULL}};
+    *out = (location){0};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(text, words[i].word) == 0)
+            out->storage = words[i].storage;
+    }
+    if (strncmp(text, "disk:", 5) == 0 && text[5]) {
+        out->storage = DRAY_STORAGE_DISK;
+        out->path = text + 5;
+    }
+    bool managed = strncmp(text, "managed:", 8) == 0;
+    const char *device = managed ? text + 8 : text;
+    if (!out->storage && is_device(device) && strlen(device) < sizeof(out->device)) {
+        out->storage = managed ? DRAY_STORAGE_MANAGED : DRAY_STORAGE_DEVICE;
+        snprintf(out->device, sizeof(out->device), "%s", device);
+    }
+    return out->storage != 0;
+}
+
+const char *location_text(const location *at, char out[LOCATION_TEXT_BYTES])
+{
+    if (at->storage == DRAY_STORAGE_DEVICE || at->storage == DRAY_STORAGE_MANAGED)
+        snprintf(out, LOCATION_TEXT_BYTES, "%s%s",
+                 at->storage == DRAY_STORAGE_MANAGED ? "managed:" : "", at->device);
+    else
+        snprintf(out, LOCATION_TEXT_BYTES, "%s", dray_storage_name(at->storage));
+    return out;
+}
+
+const char *location_words(const location *at, char out[LOCATION_TEXT_BYTES])
+{
+    switch (at->storage) {
+    case DRAY_STORAGE_DEVICE:
+        snprintf(out, LOCATION_TEXT_BYTES, "memory of %s", at->device);
+        return out;
+    case DRAY_STORAGE_MANAGED:
+        snprintf(out, LOCATION_TEXT_BYTES, "managed memory of %s", at->device);
+        return out;
+    case DRAY_STORAGE_PINNED:
+        return "locked memory";
+    case DRAY_STORAGE_DISK:
+        return "new file";
+    case DRAY_STORAGE_NULL:
+        return "nowhere (null)";
+    default:
+        return "ordinary memory";
+    }
+}
+
+dray_status location_open_device(const location *at, dray_context *context,
+                                 dray_device **out_device, dray_error *error)
+{
+    *out_device = NULL;
+    return at->device[0] ? dray_device_open(context, at->device, out_device, error) : DRAY_OK;
+}
