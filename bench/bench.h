@@ -38,6 +38,8 @@ double bench_now(void);                                       // seconds, monoto
 double bench_cpu(void);                                       // seconds of the process
 uint64_t bench_resident(void);                                // bytes now
 bench_spread bench_spread_of(double *values, uint32_t count); // sorts
+/// ,"name":{"median":..,"min":..,"max":..}
+void bench_print_spread(FILE *out, const char *name, bench_spread spread);
 
 /// Page cache of a file: emptied (false: not possible here) or filled.
 bool bench_evict(const char *path);
@@ -65,5 +67,40 @@ typedef struct bench_weights_options {
 } bench_weights_options;
 dray_status bench_weights(dray_context *context, const bench_weights_options *options, FILE *out,
                           dray_error *error);
+
+typedef struct bench_transfer_options {
+    const char *disk;     // folder on a disk; NULL: none
+    const char *tmpfs;    // folder on a tmpfs; NULL: none
+    const char *device;   // "opencl:0"; NULL: none
+    uint64_t block_bytes; // only this size; 0: all
+    uint32_t batch;       // only this many; 0: all
+    uint32_t rounds;
+} bench_transfer_options;
+dray_status bench_transfer(dray_context *context, const bench_transfer_options *options, FILE *out,
+                           dray_error *error);
+
+/// Blocks of one batch, in the order in which they move: block i of the list is at order[i] * block_bytes.
+typedef struct bench_batch {
+    uint64_t block_bytes;
+    uint32_t count;
+    uint32_t repeats; // of the whole batch in one run
+    const uint32_t *order;
+} bench_batch;
+
+// baselines of transfers (bench_transfer_baselines.c); one run each
+void bench_memcpy(const bench_batch *batch, uint8_t *to, const uint8_t *from);
+void bench_stream_copy(const bench_batch *batch, uint8_t *to,
+                       const uint8_t *from); // non-temporal stores
+bool bench_plain_io(const bench_batch *batch, int fd, uint8_t *memory, bool write);
+typedef struct bench_ring bench_ring;
+bench_ring *bench_ring_open(void); // NULL: not here
+bool bench_ring_io(bench_ring *ring, const bench_batch *batch, int fd, uint8_t *memory, bool write);
+void bench_ring_close(bench_ring *ring);
+/// A loop of enqueues into one queue of the device's own context, and a finish.
+typedef struct bench_queue bench_queue;
+bench_queue *bench_queue_open(dray_device *device); // NULL: no OpenCL device
+bool bench_queue_io(bench_queue *queue, const bench_batch *batch, dray_region *buffer,
+                    uint8_t *memory, bool to_device);
+void bench_queue_close(bench_queue *queue);
 
 #endif

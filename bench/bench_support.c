@@ -54,6 +54,12 @@ bench_spread bench_spread_of(double *values, uint32_t count)
     return spread;
 }
 
+void bench_print_spread(FILE *out, const char *name, bench_spread spread)
+{
+    fprintf(out, ",\"%s\":{\"median\":%.4g,\"min\":%.4g,\"max\":%.4g}", name, spread.median,
+            spread.smallest, spread.largest);
+}
+
 /// Pages of the file in the page cache; -1: cannot be told.
 static long cached_pages(int fd, size_t bytes)
 {

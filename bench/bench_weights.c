@@ -123,12 +123,6 @@ static double rate(const bench_run *run)
     return (double)run->bytes / run->seconds / 1e9;
 }
 
-static void print_spread(FILE *out, const char *name, bench_spread spread)
-{
-    fprintf(out, ",\"%s\":{\"median\":%.4g,\"min\":%.4g,\"max\":%.4g}", name, spread.median,
-            spread.smallest, spread.largest);
-}
-
 /// How much faster than `base`, round by round; nothing where base could not run.
 static void print_ratio(FILE *out, const char *name, const bench_case *each, const bench_case *base)
 {
@@ -137,7 +131,7 @@ static void print_ratio(FILE *out, const char *name, const bench_case *each, con
         return;
     for (uint32_t i = 0; i < each->samples.count; i++)
         ratios[i] = rate(&each->samples.runs[i]) / rate(&base->samples.runs[i]);
-    print_spread(out, name, bench_spread_of(ratios, each->samples.count));
+    bench_print_spread(out, name, bench_spread_of(ratios, each->samples.count));
 }
 
 enum { limit_at = 0, pinned_at = 1, verified_at = 2, read_at = 3 }; // in the list of cases
@@ -163,16 +157,17 @@ static void print_case(FILE *out, const char *cache, const bench_case *all, size
     }
     fprintf(out, ",\"rounds\":%u,\"bytes\":%llu,\"how\":\"%s\"", count,
             (unsigned long long)each->samples.runs[0].bytes, each->samples.runs[0].note);
-    print_spread(out, "gigabytes_per_second", bench_spread_of(rates, count));
-    print_spread(out, "cpu_seconds_per_gigabyte", bench_spread_of(cpu, count));
+    bench_print_spread(out, "gigabytes_per_second", bench_spread_of(rates, count));
+    bench_print_spread(out, "cpu_seconds_per_gigabyte", bench_spread_of(cpu, count));
     if (at == limit_at)
-        print_spread(out, "prefault_cpu_seconds_per_gigabyte_apart", bench_spread_of(apart, count));
+        bench_print_spread(out, "prefault_cpu_seconds_per_gigabyte_apart",
+                           bench_spread_of(apart, count));
     print_ratio(out, "ratio_to_limit", each, &all[limit_at]);
     print_ratio(out, "ratio_to_read", each, &all[read_at]);
     if (at == verified_at)
         print_ratio(out, "ratio_to_unverified", each, &all[pinned_at]);
     if (strncmp(each->name, "dray", 4) == 0)
-        print_spread(out, "peak_mib_above_destination", bench_spread_of(extra, count));
+        bench_print_spread(out, "peak_mib_above_destination", bench_spread_of(extra, count));
     fprintf(out, "}\n");
 }
 
@@ -263,7 +258,7 @@ static void header_case(bench_state *state, const char *name, const char *path, 
     fprintf(state->out,
             "{\"bench\":\"weights\",\"case\":\"%s\",\"header_bytes\":%llu,\"tensors\":%llu", name,
             (unsigned long long)bytes, (unsigned long long)tensors);
-    print_spread(state->out, "milliseconds", bench_spread_of(times, opens));
+    bench_print_spread(state->out, "milliseconds", bench_spread_of(times, opens));
     fprintf(state->out, "}\n");
 }
 

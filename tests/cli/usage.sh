@@ -85,3 +85,13 @@ code=0
 wait $! || code=$?
 [ "$number_one" = /dev/null ] || fail "with standard output closed, descriptor 1 is $number_one"
 [ "$code" -eq 1 ] || fail "with standard output closed: exit code $code, wanted 1"
+
+# Each benchmark takes its own options.
+exits 2 bench speed
+says "there are: weights, transfer"
+exits 2 bench transfer --model m
+says "belong to dray bench weights"
+exits 2 bench weights --device sim:0
+says "belong to dray bench transfer"
+exits 2 bench transfer --block 5K
+exits 2 bench transfer --batch 2

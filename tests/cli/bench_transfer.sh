@@ -1,0 +1,19 @@
+# bench transfer: a JSON line per case, with the ratios of dray, and no file left behind.
+. "$DRAY_TESTS_DIR/cli/common.sh"
+
+exits 0 bench transfer --rounds 1 --block 64K --batch 16 --tmpfs . --device sim:0
+[ "$(ls | tr '\n' ' ')" = "err out " ] || fail "$ran: something was left: $(ls)"
+python3 - >>err 2>&1 <<'PYTHON' || fail "$ran: lines"
+import json
+lines = [json.loads(line) for line in open("out")]
+assert lines[0]["way"] == "to null" and lines[0]["planning_ns_per_copy"]["median"] > 0
+ways = {line["way"] for line in lines[1:]}
+assert ways == {"memory", "tmpfs read", "tmpfs write", "disk read, O_DIRECT", "disk write, O_DIRECT",
+                "host to device", "device to host"}, ways
+for line in lines[1:]:
+    assert line["block_bytes"] == 65536 and line["batch"] == 16, line
+    assert "refused" in line or line["gigabytes_per_second"]["median"] > 0, line
+memory = [line for line in lines if line["way"] == "memory" and line["case"] == "dray"][0]
+assert memory["ratio_to_memcpy"]["median"] > 0 and memory["ratio_to_non_temporal_stores"]["median"] > 0
+assert [line["case"] for line in lines if "refused" in line] in ([], ["bare enqueue loop"] * 2)
+PYTHON
