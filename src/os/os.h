@@ -94,7 +94,8 @@ typedef struct drayi_os {
     uint64_t (*page_bytes)(void);
     uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
 
-    // shared libraries, loaded for good: vendors' drivers start threads and do not survive unloading
+    // shared libraries, loaded for good: vendors' drivers start threads and do not survive unloading.
+    // Handlers that the library's own start-up puts over the program's signals are taken off again.
     void *(*library_open)(const char *name, char *out_why, size_t why_bytes); // NULL: out_why tells
     void *(*library_symbol)(void *library, const char *name);                 // NULL: not there
     int (*library_close)(void *library);
@@ -105,9 +106,12 @@ typedef struct drayi_os {
     int (*wait_fds)(const int *fds, unsigned count,
                     int64_t timeout_ns); // the same, any of at most 64
     int (*watch_open)(void); // an fd that is readable when one of those added is (epoll)
-    int (*watch_add)(int watch_fd, int fd); // adding one twice is fine
-    int64_t (*now_ns)(void);                // CLOCK_MONOTONIC
-    int64_t (*cpu_ns)(void);                // CPU time of the process
+    int (*watch_add)(int watch_fd, int fd);  // adding one twice is fine
+    int (*timer_open)(void);                 // readable when the time that was set has come
+    int (*timer_set)(int fd, int64_t in_ns); // from now on, once; 0: not at all
+    int (*random)(void *out, size_t bytes);  // at most 256 bytes, fit for keys
+    int64_t (*now_ns)(void);                 // CLOCK_MONOTONIC
+    int64_t (*cpu_ns)(void);                 // CPU time of the process
     void (*sleep_ns)(int64_t ns);
     uint32_t (*cpu_count)(void);
 

@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/stat.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,10 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -467,9 +470,26 @@ static uint64_t linux_huge_page_bytes(void)
 
 // --- shared libraries ----------------------------------------------------------------------------
 
+enum { signals_kept = 32 }; // the classic ones: 1 .. 31
+
+/// Some libraries put crash handlers over the program's own as soon as they are loaded (libucs does).
+static void *open_keeping_signals(const char *name)
+{
+    struct sigaction before[signals_kept], after;
+    bool known[signals_kept];
+    for (int i = 1; i < signals_kept; i++)
+        known[i] = sigaction(i, NULL, &before[i]) == 0;
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    for (int i = 1; i < signals_kept; i++) {
+        if (known[i] && sigaction(i, NULL, &after) == 0 && after.sa_handler != before[i].sa_handler)
+            sigaction(i, &before[i], NULL);
+    }
+    return library;
+}
+
 static void *linux_library_open(const char *name, char *out_why, size_t why_bytes)
 {
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    void *library = open_keeping_signals(name);
     if (!library) {
         const char *why = dlerror();
         snprintf(out_why, why_bytes, "%s", why ? why : "no reason given");
@@ -492,6 +512,24 @@ static int linux_library_close(void *library)
 static int linux_event_fd(void)
 {
     return result_of(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+static int linux_timer_open(void)
+{
+    return result_of(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+static int linux_timer_set(int fd, int64_t in_ns)
+{
+    struct itimerspec when = {
+        .it_value = {.tv_sec = in_ns / 1000000000, .tv_nsec = in_ns % 1000000000}};
+    return result_of(timerfd_settime(fd, 0, &when, NULL));
+}
+
+static int linux_random(void *out, size_t bytes)
+{
+    ssize_t got = getrandom(out, bytes, 0);
+    return got < 0 ? -errno : (size_t)got == bytes ? 0 : -EIO;
 }
 
 static int linux_wait_fd(int fd, int64_t timeout_ns)
@@ -606,6 +644,9 @@ const drayi_os drayi_os_linux = {
     .wait_fds = linux_wait_fds,
     .watch_open = linux_watch_open,
     .watch_add = linux_watch_add,
+    .timer_open = linux_timer_open,
+    .timer_set = linux_timer_set,
+    .random = linux_random,
     .now_ns = linux_now_ns,
     .cpu_ns = linux_cpu_ns,
     .sleep_ns = linux_sleep_ns,

@@ -58,6 +58,9 @@ EXCEPTIONS = {
         "malloc": "the default allocator",
         "free": "the default allocator",
     },
+    "os/os_linux.c": {
+        "sigaction": "puts back what a library replaced while it was loaded",
+    },
     "memory/fault_guard.c": {
         "sigaction": "the guard is a signal handler, and opt-in",
         "pthread_sigmask": "the guard is a signal handler, and opt-in",

@@ -485,6 +485,22 @@ static int fault_event_fd(void)
     return real->event_fd();
 }
 
+static int fault_timer_open(void)
+{
+    int code = refused(FAULT_EVENT, "timer_open");
+    if (code < 0)
+        return code;
+    return real->timer_open();
+}
+
+static int fault_random(void *out, size_t bytes)
+{
+    int code = refused(FAULT_EVENT, "random");
+    if (code < 0)
+        return code;
+    return real->random(out, bytes);
+}
+
 static int fault_wait_fd(int fd, int64_t timeout_ns)
 {
     int code = refused(FAULT_EVENT, "wait_fd");
@@ -762,6 +778,8 @@ static void table_build(void)
     table.memory_facts = fault_memory_facts;
     table.process_memory = fault_process_memory;
     table.event_fd = fault_event_fd;
+    table.timer_open = fault_timer_open;
+    table.random = fault_random;
     table.wait_fd = fault_wait_fd;
     table.now_ns = fault_now_ns;
     table.uring_open = fault_uring_open;
