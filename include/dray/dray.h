@@ -2,6 +2,7 @@
 #ifndef DRAY_DRAY_H
 #define DRAY_DRAY_H
 
+#include "dray/agent.h"
 #include "dray/base.h"
 #include "dray/context.h"
 #include "dray/device.h"

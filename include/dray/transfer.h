@@ -41,15 +41,22 @@ typedef struct dray_agent_options {
     const char *name; ///< default "dray"
     /// Backends that must be there, by name ("COPY", "posix"; case does not matter), NULL-terminated.
     /// NULL: every backend of the context that opens on this machine, is proven, and costs nothing to
-    /// open; those that load a driver (cuda, opencl, sim_device) must be named.
+    /// open; those that load a driver or a network library (cuda, opencl, sim_device, ucx) must be named.
     const char *const *backends;
+    /// Where the peers are that may reach this agent. Default: on this machine.
+    dray_reach reach;
+    uint32_t reserved;
+    /// A peer's notice (see dray_transfer_options.notice). Runs in poll and wait, in the caller's
+    /// thread. `agent` is the name that the sender gave itself.
+    void (*notified)(void *self, const char *agent, const void *notice, uint32_t bytes);
+    void *self;
 } dray_agent_options;
 
 /// DRAY_E_NOTFOUND names the backend that does not exist, DRAY_E_UNSUPPORTED why one cannot open.
 /// An empty list (first entry NULL) succeeds, with no backend but `copy`: local memory is always served.
 DRAY_API dray_status dray_agent_create(dray_context *context, const dray_agent_options *options,
                                        dray_agent **out_agent, dray_error *error);
-/// Its transfers must be gone. NULL is accepted.
+/// Its transfers must be gone; regions of its peers can only be released afterwards. NULL is accepted.
 DRAY_API void dray_agent_destroy(dray_agent *agent);
 DRAY_API bool dray_agent_has_backend(const dray_agent *agent, const char *name);
 /// Lets every transfer of this agent go on; never blocks. Completion callbacks run here and in wait.
@@ -125,6 +132,12 @@ typedef struct dray_transfer_options {
     /// All bytes of copy `copy_index` are at their target. At most once per run and copy.
     void (*copy_done)(void *self, uint64_t copy_index);
     void (*progress)(void *self, const dray_transfer_progress *progress);
+    /// Sent to `notice_peer` once all bytes are at their target, at every run that ends well; the run
+    /// ends when the peer's agent has it. At most DRAY_NOTICE_BYTES_MAX, copied. NULL peer: none.
+    struct dray_peer *notice_peer;
+    const void *notice;
+    uint32_t notice_bytes;
+    uint32_t reserved;
 } dray_transfer_options;
 
 /// Allocates everything the run needs (lanes, staging). `options` may be NULL.

@@ -2,6 +2,7 @@
 #include "transfer/agent.h"
 
 #include "os/os.h"
+#include "transfer/agent_metadata.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -97,6 +98,13 @@ static dray_status backend_open(dray_agent *agent, const dray_backend_ops *ops, 
         return dray_fail_within(error, status, "backend %s", ops->name);
     uint32_t index = (uint32_t)agent->backend_count++;
     agent->backends[index] = (drayi_agent_backend){.ops = ops, .self = self};
+    if (ops->remote) {
+        const dray_remote_setup setup = {
+            .agent = agent->name, .epoch = agent->epoch, .reach = agent->options.reach};
+        status = ops->remote->start(self, &setup, error);
+        if (status != DRAY_OK)
+            return dray_fail_within(error, status, "backend %s", ops->name);
+    }
     return edges_read(agent, &agent->backends[index], index, error);
 }
 
@@ -141,6 +149,19 @@ static dray_status open_named(dray_agent *agent, const char *const *names, dray_
 static dray_status agent_build(dray_agent *agent, const dray_agent_options *options,
                                dray_error *error)
 {
+    const char *name = options->name ? options->name : "dray";
+    if (!drayi_metadata_name_fits(name, strlen(name), DRAY_AGENT_NAME_MAX))
+        return dray_fail(error, DRAY_E_INVALID,
+                         "its name has %zu bytes; 1 to %u of UTF-8 without control characters are "
+                         "wanted",
+                         strlen(name), DRAY_AGENT_NAME_MAX);
+    snprintf(agent->name, sizeof(agent->name), "%s", name);
+    if (options->reach != DRAY_REACH_HOST && options->reach != DRAY_REACH_NETWORK)
+        return dray_fail(error, DRAY_E_INVALID, "reach is %d, one of 0, 1 is wanted",
+                         (int)options->reach);
+    int code = agent->env->os->random(&agent->epoch, sizeof(agent->epoch));
+    if (code < 0)
+        return dray_fail_os(error, -code, "getrandom", "choose an epoch");
     if (options->backends)
         DRAY_TRY(open_named(agent, options->backends, error));
     else
@@ -161,10 +182,11 @@ dray_status dray_agent_create(dray_context *context, const dray_agent_options *g
     agent->context = context;
     agent->env = env;
     agent->page_bytes = env->os->page_bytes();
-    snprintf(agent->name, sizeof(agent->name), "%s", options.name ? options.name : "dray");
+    agent->options = options;
+    agent->watch_fd = -1;
     dray_status status = agent_build(agent, &options, error);
     if (status != DRAY_OK) {
-        dray_fail_within(error, status, "agent %s", agent->name);
+        dray_fail_within(error, status, "agent %s", agent->name[0] ? agent->name : "without a name");
         dray_agent_destroy(agent);
     } else {
         *out_agent = agent;
@@ -177,6 +199,9 @@ void dray_agent_destroy(dray_agent *agent)
     if (!agent)
         return;
     drayi_env *env = agent->env;
+    drayi_agent_forget_all(agent);
+    drayi_agent_deregister_all(agent);
+    drayi_close_file(env->os, agent->watch_fd);
     for (uint64_t i = 0; i < agent->backend_count; i++)
         agent->backends[i].ops->close(agent->backends[i].self);
     drayi_free(env, agent->wait_fds, agent->backend_count * sizeof(int));

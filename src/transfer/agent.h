@@ -3,7 +3,7 @@
 #define DRAY_TRANSFER_AGENT_H
 
 #include "base/env.h"
-#include "dray/transfer.h"
+#include "dray/agent.h"
 
 struct drayi_lane; // transfer/run.h
 
@@ -28,10 +28,26 @@ typedef struct drayi_attachment {
     uint64_t users;
 } drayi_attachment;
 
+/// A region under a handle: what peers may reach.
+typedef struct drayi_registration {
+    uint64_t handle;
+    dray_region *region;
+    char *name; // NULL: none
+    size_t name_bytes;
+    bool writable;
+} drayi_registration;
+
 struct dray_agent {
     dray_context *context;
     drayi_env *env;
-    char name[64];
+    char name[DRAY_AGENT_NAME_MAX + 1];
+    uint64_t epoch;
+    dray_agent_options options;        // what was asked for: reach, notified
+    drayi_registration *registrations; // by rising handle
+    uint64_t registration_count, registration_capacity;
+    uint64_t last_handle;
+    dray_peer *peers;
+    int watch_fd; // joins the fds of several backends for dray_agent_arm; -1: not opened
     drayi_agent_backend *backends;
     uint64_t backend_count, backend_capacity;
     drayi_agent_edge *edges;
@@ -48,5 +64,18 @@ struct dray_agent {
 dray_status drayi_agent_attach(dray_agent *agent, uint32_t backend, dray_region *region,
                                dray_error *error);
 void drayi_agent_detach(dray_agent *agent, uint32_t backend, dray_region *region);
+
+// registry.c
+/// Does any edge of this backend begin or end at this kind?
+bool drayi_agent_serves(const dray_agent *agent, uint32_t backend, dray_storage storage);
+void drayi_agent_deregister_all(dray_agent *agent);
+
+// peers.c
+void drayi_agent_forget_all(dray_agent *agent);
+/// The peer's side of the backend that carries notices; counts the user. DRAY_E_INVALID: not this agent's.
+dray_status drayi_peer_use(dray_agent *agent, dray_peer *peer, uint32_t *out_backend,
+                           dray_error *error);
+void drayi_peer_unuse(dray_peer *peer);
+dray_remote *drayi_peer_remote(const dray_peer *peer);
 
 #endif

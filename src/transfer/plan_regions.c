@@ -80,6 +80,8 @@ static bool same_space(const drayi_plan_region *a, const drayi_plan_region *b)
         return a->native->family == b->native->family &&
                a->native->device_memory == b->native->device_memory;
     const dray_region *root = region_root(a->region), *other = region_root(b->region);
+    if (a->native->remote && b->native->remote) // one peer is one address space
+        return a->native->remote->peer == b->native->remote->peer;
     bool files = a->native->storage == DRAY_STORAGE_DISK && b->native->storage == DRAY_STORAGE_DISK;
     return root == other || (files && root->file_device == other->file_device &&
                              root->file_inode == other->file_inode);

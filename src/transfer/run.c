@@ -109,8 +109,26 @@ static void lane_go_on(drayi_lane *lane)
 
 // --- a run's beginning and end -------------------------------------------------------------------------------
 
+/// All bytes are at their target: now the peer may know.
+static void queue_notice(dray_transfer *transfer)
+{
+    drayi_lane *lane = &transfer->lanes[transfer->lane_count - 1];
+    transfer->notice_told = true;
+    transfer->notice.remote = drayi_peer_remote(transfer->notice_peer);
+    transfer->working_lanes++;
+    lane->backend = transfer->notice_backend;
+    lane->op.notice = &transfer->notice;
+    lane->op.segments = NULL;
+    lane->op.segment_count = 0;
+    lane->op.flags = 0;
+    ready_push(&transfer->agent->backends[lane->backend], lane);
+}
+
 static void run_end_if_over(dray_transfer *transfer)
 {
+    if (transfer->notice_peer && !transfer->notice_told && !transfer->stopping &&
+        transfer->working_lanes == 0)
+        queue_notice(transfer);
     bool over = transfer->stopping ? transfer->in_flight == 0 : transfer->working_lanes == 0;
     if (over && transfer->state == DRAYI_RUN_GOES_ON)
         transfer->state = DRAYI_RUN_ENDED;
@@ -129,6 +147,7 @@ void drayi_run_start(dray_transfer *transfer)
     transfer->stopping = false;
     transfer->status = DRAY_OK;
     transfer->in_flight = 0;
+    transfer->notice_told = false;
     transfer->done_count = transfer->told_count = 0;
     transfer->bytes_done = transfer->bytes_told = 0;
     transfer->working_lanes = plan->lanes;
@@ -237,9 +256,30 @@ static dray_status op_verdict(const drayi_agent_backend *backend, const drayi_st
     return op->status;
 }
 
+/// The notice came back: the run is over, well or not.
+static void notice_done(const drayi_agent_backend *backend, drayi_lane *lane)
+{
+    static const drayi_step nothing = {0};
+    dray_transfer *transfer = lane->transfer;
+    dray_status status = op_verdict(backend, &nothing, &lane->op);
+    transfer->working_lanes--;
+    if (status != DRAY_OK && !transfer->stopping) {
+        dray_fail_within(&lane->op.error, status, "notice");
+        drayi_run_stop(transfer, status, &lane->op.error);
+    }
+    run_end_if_over(transfer);
+}
+
 static void lane_done(drayi_agent_backend *backend, drayi_lane *lane)
 {
     dray_transfer *transfer = lane->transfer;
+    if (lane->op.notice) {
+        lane->state = DRAYI_LANE_IDLE;
+        backend->in_flight--;
+        transfer->in_flight--;
+        notice_done(backend, lane);
+        return;
+    }
     const drayi_step *step = &transfer->plan->steps[lane->step];
     lane->state = DRAYI_LANE_IDLE;
     backend->in_flight--;
@@ -266,7 +306,7 @@ static drayi_lane *lane_of(const dray_agent *agent, const dray_op *op)
     for (const dray_transfer *transfer = agent->running; transfer;
          transfer = transfer->next_running) {
         uintptr_t first = (uintptr_t)transfer->lanes,
-                  bytes = transfer->plan->lanes * sizeof(drayi_lane);
+                  bytes = transfer->lane_count * sizeof(drayi_lane);
         if (at >= first && at < first + bytes && (at - first) % sizeof(drayi_lane) == 0)
             return &transfer->lanes[(at - first) / sizeof(drayi_lane)];
     }
@@ -292,7 +332,8 @@ static bool backend_poll(dray_agent *agent, uint32_t index)
     drayi_agent_backend *backend = &agent->backends[index];
     dray_op *ops[batch_max];
     bool any = false;
-    for (uint32_t count = batch_max; count == batch_max && backend->in_flight > 0;) {
+    bool serves = backend->ops->remote != NULL; // its peers need it, too
+    for (uint32_t count = batch_max; count == batch_max && (backend->in_flight > 0 || serves);) {
         count = backend->ops->poll(backend->self, ops, batch_max);
         if (count > batch_max) {
             backend_break(agent, index, "handed back more operations than there was room for");
@@ -362,7 +403,7 @@ bool drayi_agent_work(dray_agent *agent)
 {
     bool any = drayi_agent_submit(agent);
     for (uint32_t i = 0; i < agent->backend_count; i++) {
-        if (agent->backends[i].in_flight > 0)
+        if (agent->backends[i].in_flight > 0 || agent->backends[i].ops->remote)
             any = backend_poll(agent, i) || any;
     }
     return drayi_agent_submit(agent) || any;
@@ -393,8 +434,23 @@ static void transfer_tell(dray_transfer *transfer)
     transfer->telling = false;
 }
 
+/// Hands on what peers sent.
+static void notices_tell(dray_agent *agent)
+{
+    for (uint64_t i = 0; i < agent->backend_count; i++) {
+        const drayi_agent_backend *backend = &agent->backends[i];
+        dray_received received;
+        while (backend->ops->remote && backend->ops->remote->receive(backend->self, &received)) {
+            if (agent->options.notified)
+                agent->options.notified(agent->options.self, received.agent, received.bytes,
+                                        received.count);
+        }
+    }
+}
+
 void drayi_agent_tell(dray_agent *agent)
 {
+    notices_tell(agent);
     // A callback may start or end other transfers, so the list is read anew after each.
     for (dray_transfer *each = agent->running; each;) {
         dray_transfer *next = each->next_running;
@@ -417,7 +473,7 @@ static int agent_arm(dray_agent *agent, bool *out_must_poll)
     *out_must_poll = false;
     for (uint64_t i = 0; i < agent->backend_count; i++) {
         drayi_agent_backend *backend = &agent->backends[i];
-        if (backend->in_flight == 0) {
+        if (backend->in_flight == 0 && !backend->ops->remote) {
             *out_must_poll =
                 *out_must_poll || backend->ready_first; // it refuses, with nothing in flight
             continue;

@@ -42,6 +42,12 @@ struct dray_transfer {
     dray_plan *plan;
     dray_transfer_options options;
     drayi_lane *lanes;
+    uint32_t lane_count;    // the plan's, and one more for the notice when there is one
+    dray_peer *notice_peer; // NULL: nobody is notified
+    uint32_t notice_backend;
+    dray_notice notice;
+    void *notice_bytes;         // our copy
+    bool notice_told;           // in this run, or it is on its way
     dray_segment *own_segments; // the plan's, with the lanes' slots put in; NULL: the plan's own serve
     dray_region *staging;       // all slots
     bool *uses_backend;         // per backend of the agent

@@ -13,7 +13,8 @@ static dray_status arrays_build(dray_transfer *transfer, dray_error *error)
 {
     const dray_plan *plan = transfer->plan;
     drayi_env *env = transfer->agent->env;
-    transfer->lanes = drayi_alloc_array(env, plan->lanes, sizeof(*transfer->lanes), error);
+    transfer->lane_count = plan->lanes + (transfer->notice_peer ? 1 : 0);
+    transfer->lanes = drayi_alloc_array(env, transfer->lane_count, sizeof(*transfer->lanes), error);
     transfer->uses_backend =
         drayi_alloc_array(env, transfer->agent->backend_count, sizeof(bool), error);
     transfer->copy_left = drayi_alloc_array(env, plan->copy_count, sizeof(uint32_t), error);
@@ -22,7 +23,7 @@ static dray_status arrays_build(dray_transfer *transfer, dray_error *error)
     if (!transfer->lanes || !transfer->uses_backend || !transfer->copy_left ||
         !transfer->done_copies || !transfer->empty_list)
         return DRAY_E_NOMEM;
-    for (uint32_t i = 0; i < plan->lanes; i++) {
+    for (uint32_t i = 0; i < transfer->lane_count; i++) {
         transfer->lanes[i].transfer = transfer;
         transfer->lanes[i].op.owner = transfer;
     }
@@ -30,6 +31,8 @@ static dray_status arrays_build(dray_transfer *transfer, dray_error *error)
         if (plan->edges[i].steps)
             transfer->uses_backend[plan->edges[i].backend] = true;
     }
+    if (transfer->notice_peer)
+        transfer->uses_backend[transfer->notice_backend] = true;
     for (uint64_t i = 0; i < plan->copy_count; i++) {
         if (plan->copy_segments[i] == 0)
             transfer->empty_list[transfer->empty_copies++] = (uint32_t)i;
@@ -158,8 +161,35 @@ static dray_status watch_build(dray_transfer *transfer, dray_error *error)
     return DRAY_OK;
 }
 
+/// Who is told what when all bytes have arrived.
+static dray_status notice_build(dray_transfer *transfer, dray_error *error)
+{
+    const dray_transfer_options *options = &transfer->options;
+    if (!options->notice_peer && options->notice_bytes)
+        return dray_fail(error, DRAY_E_INVALID, "transfer: a notice of %u bytes for no peer",
+                         options->notice_bytes);
+    if (!options->notice_peer)
+        return DRAY_OK;
+    if (options->notice_bytes > DRAY_NOTICE_BYTES_MAX)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "transfer: a notice of %u bytes, at most %u are possible",
+                         options->notice_bytes, DRAY_NOTICE_BYTES_MAX);
+    DRAY_TRY(
+        drayi_peer_use(transfer->agent, options->notice_peer, &transfer->notice_backend, error));
+    transfer->notice_peer = options->notice_peer;
+    transfer->notice_bytes = drayi_alloc(transfer->agent->env, options->notice_bytes, error);
+    if (!transfer->notice_bytes)
+        return DRAY_E_NOMEM;
+    if (options->notice_bytes)
+        memcpy(transfer->notice_bytes, options->notice, options->notice_bytes);
+    transfer->notice.bytes = transfer->notice_bytes;
+    transfer->notice.count = options->notice_bytes;
+    return DRAY_OK;
+}
+
 static dray_status transfer_build(dray_transfer *transfer, dray_error *error)
 {
+    DRAY_TRY(notice_build(transfer, error));
     DRAY_TRY(arrays_build(transfer, error));
     DRAY_TRY(staging_build(transfer, error));
     DRAY_TRY(watch_build(transfer, error));
@@ -208,7 +238,10 @@ void dray_transfer_destroy(dray_transfer *transfer)
     dray_region_release(transfer->staging);
     drayi_close_file(env->os, transfer->watch_fd);
     drayi_free(env, transfer->own_segments, plan->segment_count * sizeof(dray_segment));
-    drayi_free(env, transfer->lanes, plan->lanes * sizeof(*transfer->lanes));
+    drayi_free(env, transfer->lanes, transfer->lane_count * sizeof(*transfer->lanes));
+    drayi_free(env, transfer->notice_bytes, transfer->options.notice_bytes);
+    if (transfer->notice_peer)
+        drayi_peer_unuse(transfer->notice_peer);
     drayi_free(env, transfer->uses_backend, agent->backend_count * sizeof(bool));
     drayi_free(env, transfer->copy_left, plan->copy_count * sizeof(uint32_t));
     drayi_free(env, transfer->done_copies, plan->copy_count * sizeof(uint32_t));
@@ -305,7 +338,7 @@ void dray_transfer_cancel(dray_transfer *transfer)
               "transfer: cancelled with %" PRIu64 " of %" PRIu64 " bytes done",
               transfer->bytes_done, transfer->plan->bytes);
     drayi_run_stop(transfer, DRAY_E_CANCELLED, &error);
-    for (uint32_t i = 0; i < transfer->plan->lanes; i++) {
+    for (uint32_t i = 0; i < transfer->lane_count; i++) {
         drayi_lane *lane = &transfer->lanes[i];
         const drayi_agent_backend *backend = &agent->backends[lane->backend];
         if (lane->state == DRAYI_LANE_IN_FLIGHT && backend->ops->cancel)
@@ -333,15 +366,16 @@ void dray_transfer_get_progress(const dray_transfer *transfer, dray_transfer_pro
 
 // --- the caller's own event loop --------------------------------------------------------------------------------
 
-static dray_status watch_join(const dray_transfer *transfer, int *fd, int more, dray_error *error)
+static dray_status watch_join(const dray_agent *agent, int watch_fd, int *fd, int more,
+                              dray_error *error)
 {
-    if (transfer->watch_fd < 0) { // only one backend
+    if (watch_fd < 0) { // only one backend
         *fd = more;
         return DRAY_OK;
     }
-    *fd = transfer->watch_fd;
-    int code = transfer->agent->env->os->watch_add(transfer->watch_fd, more);
-    return code < 0 ? dray_fail_os(error, -code, "epoll_ctl", "transfer: watch a backend") : DRAY_OK;
+    *fd = watch_fd;
+    int code = agent->env->os->watch_add(watch_fd, more);
+    return code < 0 ? dray_fail_os(error, -code, "epoll_ctl", "watch a backend") : DRAY_OK;
 }
 
 dray_status dray_transfer_arm(dray_transfer *transfer, int *out_fd, dray_error *error)
@@ -366,8 +400,45 @@ dray_status dray_transfer_arm(dray_transfer *transfer, int *out_fd, dray_error *
                              backend->ops->name);
         int more;
         DRAY_TRY(backend->ops->arm(backend->self, &more, error));
-        DRAY_TRY(watch_join(transfer, &fd, more, error));
+        DRAY_TRY(watch_join(agent, transfer->watch_fd, &fd, more, error));
     }
     *out_fd = fd;
+    return DRAY_OK;
+}
+
+static dray_status agent_watch_open(dray_agent *agent, dray_error *error)
+{
+    if (agent->watch_fd >= 0)
+        return DRAY_OK;
+    int fd = agent->env->os->watch_open();
+    if (fd < 0)
+        return dray_fail_os(error, -fd, "epoll_create1", "agent %s: arm", agent->name);
+    agent->watch_fd = fd;
+    return DRAY_OK;
+}
+
+dray_status dray_agent_arm(dray_agent *agent, int *out_fd, dray_error *error)
+{
+    DRAY_TRY(agent_watch_open(agent, error));
+    for (dray_transfer *each = agent->running; each; each = each->next_running)
+        drayi_run_release(each, false);
+    if (drayi_agent_submit(agent))
+        return dray_fail(error, DRAY_E_BUSY, "agent %s: operations were started, poll", agent->name);
+    for (const dray_transfer *each = agent->running; each; each = each->next_running) {
+        if (each->state == DRAYI_RUN_ENDED || each->told_count < each->done_count)
+            return dray_fail(error, DRAY_E_BUSY, "agent %s: there is news, poll first", agent->name);
+    }
+    for (uint64_t i = 0; i < agent->backend_count; i++) {
+        const drayi_agent_backend *backend = &agent->backends[i];
+        if (backend->in_flight == 0 && !backend->ready_first && !backend->ops->remote)
+            continue;
+        if (!backend->ops->arm)
+            return dray_fail(error, DRAY_E_UNSUPPORTED, "backend %s: it must be polled",
+                             backend->ops->name);
+        int more, fd;
+        DRAY_TRY(backend->ops->arm(backend->self, &more, error));
+        DRAY_TRY(watch_join(agent, agent->watch_fd, &fd, more, error));
+    }
+    *out_fd = agent->watch_fd;
     return DRAY_OK;
 }

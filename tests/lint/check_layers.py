@@ -15,6 +15,7 @@ PUBLIC = {
     "base.h": "base",
     "context.h": "base",  # only the opaque type and its options: every layer is handed a context
     "dtype.h": "base",  # element types: plain facts
+    "agent.h": "transfer",
     "model_data.h": "memory",  # the bytes of a file, and where they are
     "spi/region.h": "memory",  # what memory shows to plug-ins
     "dray.h": "all",  # includes everything, for users

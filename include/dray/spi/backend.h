@@ -7,6 +7,7 @@
 
 #include "dray/memory.h"
 #include "dray/spi/region.h"
+#include "dray/spi/remote.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -65,8 +66,9 @@ typedef struct dray_edge {
 typedef struct dray_op {
     const dray_segment *segments;
     uint32_t segment_count;
-    uint32_t edge;  ///< dray_edge.id
-    uint32_t flags; ///< DRAY_OP_SMALL_SYNC
+    uint32_t edge;             ///< dray_edge.id
+    uint32_t flags;            ///< DRAY_OP_SMALL_SYNC
+    const dray_notice *notice; ///< NULL, or what to tell a peer: then there are no segments
     // the backend fills these before it hands the operation back from poll:
     dray_status status;
     uint64_t bytes_done; ///< exact; equals the sum of the segments when status is DRAY_OK
@@ -119,6 +121,7 @@ typedef struct dray_backend_ops {
     /// Asked once per plan and region of a kind that the edges serve. Failing: the plan passes its edges
     /// over for this region, and --explain gives the message as the reason. NULL: every region will do.
     dray_status (*accepts)(dray_backend *backend, const dray_region *region, dray_error *error);
+    const dray_remote_ops *remote; ///< NULL: it serves this process only
 } dray_backend_ops;
 
 #ifdef __cplusplus

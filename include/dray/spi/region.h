@@ -13,10 +13,10 @@ typedef struct dray_region_native {
     dray_storage storage;
     uint32_t writable;
     uint64_t bytes;
-    void *pointer;        ///< host memory, or NULL
-    int fd;               ///< DISK: buffered descriptor, else -1
-    int direct_fd;        ///< DISK: opened with O_DIRECT, or -1 when the file system refused
-    uint64_t file_offset; ///< DISK: file offset of the region's first byte
+    void *pointer; ///< host memory, or NULL
+    int fd;        ///< DISK: buffered descriptor, else -1
+    int direct_fd; ///< DISK: opened with O_DIRECT, or -1 when the file system refused
+    uint64_t file_offset; ///< DISK: file offset of the region's first byte; REMOTE: its address at the peer
     uint32_t direct_memory_align; ///< DISK with direct_fd: alignment of memory addresses
     uint32_t direct_offset_align; ///< DISK with direct_fd: alignment of file offsets and lengths
     const char *name;             ///< for messages; never NULL
@@ -25,6 +25,7 @@ typedef struct dray_region_native {
     const struct dray_device_ops *family; ///< of that device
     void *device_memory;     ///< the driver's handle (cl_mem), or NULL where the address says all
     uint64_t device_address; ///< of the first byte: device address, or offset inside device_memory
+    const struct dray_remote_link *remote; ///< REMOTE: the way there (dray/spi/remote.h), else NULL
 } dray_region_native;
 
 DRAY_API void dray_region_get_native(const dray_region *region, dray_region_native *out_native);
