@@ -19,7 +19,7 @@ export DRAY_TEST_DATA
 # What `make deps` installs (Debian and Ubuntu names). This is the only list.
 PACKAGES := build-essential cmake ninja-build pkg-config python3 \
     libxxhash-dev liburing-dev libzstd-dev liblz4-dev zlib1g-dev libnuma-dev libssl-dev \
-    libcmocka-dev scdoc gnuplot-nox zstd lz4 gzip ocl-icd-libopencl1 pocl-opencl-icd
+    libcmocka-dev scdoc gnuplot-nox zstd lz4 gzip ocl-icd-libopencl1 pocl-opencl-icd libucx-dev
 # What only `make lint` and `make check-all` need on top.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck libclang-rt-14-dev
 

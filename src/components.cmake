@@ -3,6 +3,7 @@
 
 dray_component(backend copy)
 dray_component(backend posix WANTS liburing ELSE "threads and pread")
+dray_component(backend ucx NEEDS ucx)
 
 dray_component(backend cuda UNPROVEN "no GPU so far: its tests run on a stand-in for the driver")
 dray_component(backend opencl)
