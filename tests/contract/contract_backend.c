@@ -8,6 +8,7 @@
 #include "support/backend_sim.h"
 #include "support/device_rig.h"
 #include "support/fault_os.h"
+#include "support/loopback_remote.h"
 #include "support/testing.h"
 
 #include <inttypes.h>
@@ -119,10 +120,15 @@ static dray_region *end_open(edge_stage *self, dray_storage storage, uint64_t po
     dray_region *region = NULL;
     dray_error error;
     dray_status status = DRAY_E_UNSUPPORTED;
-    if (is_memory(storage)) {
+    if (is_memory(storage) || storage == DRAY_STORAGE_REMOTE) {
         *memory = aligned_alloc(page, room);
         assert_non_null(*memory);
         memcpy(*memory, pattern + position, room);
+    }
+    if (storage == DRAY_STORAGE_REMOTE) {
+        region = loopback_remote_open(&self->rig, *memory, room);
+        status = DRAY_OK;
+    } else if (is_memory(storage)) {
         status = dray_region_wrap(self->rig.context, storage, *memory, room, NULL, NULL, &region,
                                   &error);
         dray_region *other = pinned_by_device(self, storage, region, position);

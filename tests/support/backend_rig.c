@@ -24,6 +24,12 @@ dray_status backend_rig_open(backend_rig *rig, const dray_backend_ops *ops, cons
     if (status != DRAY_OK)
         return status;
     status = ops->open(drayi_env_of(rig->context), &rig->backend, error);
+    if (status == DRAY_OK && ops->remote) {
+        const dray_remote_setup setup = {.agent = "rig", .epoch = 1};
+        status = ops->remote->start(rig->backend, &setup, error);
+        if (status != DRAY_OK)
+            ops->close(rig->backend);
+    }
     if (status != DRAY_OK)
         dray_context_destroy(rig->context);
     return status;
