@@ -40,6 +40,12 @@ typedef struct drayi_memory_facts {
     bool limited_by_cgroup;
 } drayi_memory_facts;
 
+/// Where a TCP socket is, or leads to: a sockaddr of IPv4 or IPv6.
+typedef struct drayi_address {
+    uint8_t bytes[32];
+    uint32_t count;
+} drayi_address;
+
 /// One completion of the ring, already taken off its queue.
 typedef struct drayi_uring_event {
     uint64_t user_data;
@@ -106,7 +112,9 @@ typedef struct drayi_os {
     int (*wait_fds)(const int *fds, unsigned count,
                     int64_t timeout_ns); // the same, any of at most 64
     int (*watch_open)(void); // an fd that is readable when one of those added is (epoll)
-    int (*watch_add)(int watch_fd, int fd);  // adding one twice is fine
+    int (*watch_add)(int watch_fd, int fd); // adding one twice is fine
+    // readable and writable as wanted; neither: it is watched no more
+    int (*watch_change)(int watch_fd, int fd, bool readable, bool writable);
     int (*timer_open)(void);                 // readable when the time that was set has come
     int (*timer_set)(int fd, int64_t in_ns); // from now on, once; 0: not at all
     int (*random)(void *out, size_t bytes);  // at most 256 bytes, fit for keys
@@ -114,6 +122,18 @@ typedef struct drayi_os {
     int64_t (*cpu_ns)(void);                 // CPU time of the process
     void (*sleep_ns)(int64_t ns);
     uint32_t (*cpu_count)(void);
+
+    // TCP: every socket is non-blocking and close-on-exec, and sending raises no signal
+    int (*resolve)(const char *host, uint16_t port, drayi_address *out, unsigned capacity,
+                   char *out_why, size_t why_bytes); // how many; 0: out_why tells. May ask a server
+    int (*tcp_listen)(const drayi_address *at, int backlog);
+    int (*tcp_accept)(int fd);                    // -EAGAIN: nobody waits
+    int (*tcp_connect)(const drayi_address *to);  // on its way until it is writable, and then
+    int (*tcp_connected)(int fd);                 // 0, or what became of it
+    int (*tcp_where)(int fd, drayi_address *out); // its own end
+    ssize_t (*send)(int fd, const void *bytes, size_t count);
+    ssize_t (*receive)(int fd, void *out, size_t count); // 0: the other side sends no more
+    int (*wait_writable)(int fd, int64_t timeout_ns);    // 1 writable or failed, 0 timeout
 
     // io_uring (each -ENOSYS when built without liburing)
     int (*uring_open)(struct io_uring **out,
@@ -145,6 +165,12 @@ dray_status drayi_pwrite_all(const drayi_os *os, int fd, const char *name, const
 /// Opens with O_CLOEXEC and continues after EINTR; the error names operation and path.
 dray_status drayi_open_file(const drayi_os *os, const char *path, int flags, mode_t mode,
                             int *out_fd, dray_error *error);
+/// Does it lead back to this machine (127.0.0.0/8, ::1)?
+bool drayi_address_is_loopback(const drayi_address *address);
+uint16_t drayi_address_port(const drayi_address *address);
+#define DRAYI_ADDRESS_TEXT 64
+/// "127.0.0.1:4470", "[::1]:4470". Writes and returns `out`.
+const char *drayi_address_text(const drayi_address *address, char out[DRAYI_ADDRESS_TEXT]);
 /// Closes when fd >= 0.
 void drayi_close_file(const drayi_os *os, int fd);
 

@@ -3,6 +3,7 @@
 /// Calls that a libc or kernel of Debian 12 (glibc 2.36, Linux 6.1) may not know are made by number and
 /// answer -ENOSYS there; the callers have a way without each of them.
 #include "os/os.h"
+#include "os/os_net.h"
 #include "os/os_uring.h"
 
 #include <dirent.h>
@@ -567,6 +568,16 @@ static int linux_watch_add(int watch_fd, int fd)
     return code < 0 && errno != EEXIST ? -errno : 0;
 }
 
+static int linux_watch_change(int watch_fd, int fd, bool readable, bool writable)
+{
+    struct epoll_event event = {.events = (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u),
+                                .data = {.fd = fd}};
+    if (!event.events)
+        return result_of(epoll_ctl(watch_fd, EPOLL_CTL_DEL, fd, &event));
+    int code = result_of(epoll_ctl(watch_fd, EPOLL_CTL_MOD, fd, &event));
+    return code == -ENOENT ? result_of(epoll_ctl(watch_fd, EPOLL_CTL_ADD, fd, &event)) : code;
+}
+
 static int64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
@@ -644,6 +655,7 @@ const drayi_os drayi_os_linux = {
     .wait_fds = linux_wait_fds,
     .watch_open = linux_watch_open,
     .watch_add = linux_watch_add,
+    .watch_change = linux_watch_change,
     .timer_open = linux_timer_open,
     .timer_set = linux_timer_set,
     .random = linux_random,
@@ -651,6 +663,15 @@ const drayi_os drayi_os_linux = {
     .cpu_ns = linux_cpu_ns,
     .sleep_ns = linux_sleep_ns,
     .cpu_count = linux_cpu_count,
+    .resolve = drayi_net_resolve,
+    .tcp_listen = drayi_net_listen,
+    .tcp_accept = drayi_net_accept,
+    .tcp_connect = drayi_net_connect,
+    .tcp_connected = drayi_net_connected,
+    .tcp_where = drayi_net_where,
+    .send = drayi_net_send,
+    .receive = drayi_net_receive,
+    .wait_writable = drayi_net_wait_writable,
     .uring_open = drayi_uring_open,
     .uring_close = drayi_uring_close,
     .uring_read = drayi_uring_read,

@@ -10,6 +10,7 @@
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,7 +55,7 @@ static verdict gate(unsigned group, const char *name, int *out_code)
     pthread_mutex_lock(&state.lock);
     unsigned groups = state.plan.groups ? state.plan.groups : FAULT_ANY;
     if (state.plan.code == 0 && state.plan.at) // only transfers can be short
-        groups &= FAULT_READ | FAULT_WRITE | FAULT_COMPLETION;
+        groups &= FAULT_READ | FAULT_WRITE | FAULT_COMPLETION | FAULT_NET;
     if (groups & group) {
         uint64_t call = ++state.calls;
         uint64_t repeat = state.plan.repeat ? state.plan.repeat : 1;
@@ -509,6 +510,92 @@ static int fault_wait_fd(int fd, int64_t timeout_ns)
     return real->wait_fd(fd, timeout_ns);
 }
 
+static int fault_watch_change(int watch_fd, int fd, bool readable, bool writable)
+{
+    int code = refused(FAULT_NET, "watch_change");
+    if (code < 0)
+        return code;
+    return real->watch_change(watch_fd, fd, readable, writable);
+}
+
+// --- network -------------------------------------------------------------------------------------
+
+static int fault_resolve(const char *host, uint16_t port, drayi_address *out, unsigned capacity,
+                         char *out_why, size_t why_bytes)
+{
+    if (refused(FAULT_NET, "resolve") < 0) {
+        snprintf(out_why, why_bytes, "the test says so");
+        return 0;
+    }
+    return real->resolve(host, port, out, capacity, out_why, why_bytes);
+}
+
+static int fault_tcp_listen(const drayi_address *at, int backlog)
+{
+    int code = refused(FAULT_NET, "tcp_listen");
+    if (code < 0)
+        return code;
+    return real->tcp_listen(at, backlog);
+}
+
+static int fault_tcp_accept(int fd)
+{
+    int code = refused(FAULT_NET, "tcp_accept");
+    if (code < 0)
+        return code;
+    return real->tcp_accept(fd);
+}
+
+static int fault_tcp_connect(const drayi_address *to)
+{
+    int code = refused(FAULT_NET, "tcp_connect");
+    if (code < 0)
+        return code;
+    return real->tcp_connect(to);
+}
+
+static int fault_tcp_connected(int fd)
+{
+    int code = refused(FAULT_NET, "tcp_connected");
+    if (code < 0)
+        return code;
+    return real->tcp_connected(fd);
+}
+
+static int fault_tcp_where(int fd, drayi_address *out)
+{
+    int code = refused(FAULT_NET, "tcp_where");
+    if (code < 0)
+        return code;
+    return real->tcp_where(fd, out);
+}
+
+static ssize_t fault_send(int fd, const void *bytes, size_t count)
+{
+    int code = 0;
+    verdict answer = gate(FAULT_NET, "send", &code);
+    if (answer == FAIL)
+        return code;
+    return real->send(fd, bytes, answer == SHORTEN && count > 1 ? count / 2 : count);
+}
+
+static ssize_t fault_receive(int fd, void *out, size_t count)
+{
+    int code = 0;
+    verdict answer = gate(FAULT_NET, "receive", &code);
+    if (answer == FAIL)
+        return code;
+    return real->receive(fd, out, answer == SHORTEN && count > 1 ? count / 2 : count);
+}
+
+static int fault_wait_writable(int fd, int64_t timeout_ns)
+{
+    int code = refused(FAULT_NET, "wait_writable");
+    if (code < 0)
+        return code;
+    return real->wait_writable(fd, timeout_ns);
+}
+
 static int64_t fault_now_ns(void)
 {
     pthread_mutex_lock(&state.lock);
@@ -791,6 +878,16 @@ static void table_build(void)
     table.uring_reap = fault_uring_reap;
     table.uring_event_fd = fault_uring_event_fd;
     table.uring_wait = fault_uring_wait;
+    table.watch_change = fault_watch_change;
+    table.resolve = fault_resolve;
+    table.tcp_listen = fault_tcp_listen;
+    table.tcp_accept = fault_tcp_accept;
+    table.tcp_connect = fault_tcp_connect;
+    table.tcp_connected = fault_tcp_connected;
+    table.tcp_where = fault_tcp_where;
+    table.send = fault_send;
+    table.receive = fault_receive;
+    table.wait_writable = fault_wait_writable;
 }
 
 const drayi_os *fault_os(void)

@@ -34,7 +34,8 @@ enum {
     FAULT_EVENT = 1 << 6,  // event_fd, wait_fd
     FAULT_RING = 1 << 7,   // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
     FAULT_COMPLETION = 1 << 8, // each completion that uring_reap hands out counts as one call
-    FAULT_ANY = (1 << 9) - 1
+    FAULT_NET = 1 << 9,        // resolve, tcp_..., send, receive, wait_writable, watch_change
+    FAULT_ANY = (1 << 10) - 1
 };
 
 typedef struct fault_plan {
