@@ -7,6 +7,7 @@
 #include "dray/context.h"
 #include "dray/device.h"
 #include "dray/dtype.h"
+#include "dray/hints.h"
 #include "dray/memory.h"
 #include "dray/model_data.h"
 #include "dray/transfer.h"

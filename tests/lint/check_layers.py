@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "abi": {"base"},
     "memory": {"os", "base"},
     # the tables of plug-ins speak of regions and values, so of the public types below them
-    "spi": {"memory:public", "abi:public", "device:public", "base:public"},
+    "spi": {"memory:public", "abi:public", "device:public", "hints:public", "base:public"},
     "format": PLUGIN,
     "backend": PLUGIN,
     "device": PLUGIN,
