@@ -629,7 +629,7 @@ static const option copy_options[] = {
     {0},
 };
 
-static const option_operand target_operand = {"DST", offsetof(copy_values, target), NULL};
+static const option_operand target_operand = {.name = "DST", .at = offsetof(copy_values, target)};
 
 const command command_copy = {
     .name = "copy",
@@ -639,7 +639,7 @@ const command command_copy = {
         "Memory as a source is filled with a pattern; memory as a target is given back at the end. A file\n"
         "as a target must not exist, unless --replace is given, and is removed when the copy fails;\n"
         "`seconds` ends when it is on the disk.\n",
-    .operand = {"SRC", offsetof(copy_values, source), &target_operand},
+    .operand = {.name = "SRC", .at = offsetof(copy_values, source), .next = &target_operand},
     .options = copy_options,
     .values_bytes = sizeof(copy_values),
     .check = copy_check,

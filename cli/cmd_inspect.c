@@ -480,7 +480,7 @@ const command command_inspect = {
         "Lists metadata and tensors of a model without reading a byte of its tensors. FILE is a GGUF,\n"
         "safetensors or APR file, the first of several split files, an index.json, or a folder that\n"
         "holds one model. The format is found by content, never by name.\n",
-    .operand = {"FILE", offsetof(inspect_values, file)},
+    .operand = {.name = "FILE", .at = offsetof(inspect_values, file)},
     .options = inspect_options,
     .values_bytes = sizeof(inspect_values),
     .run = inspect_run,

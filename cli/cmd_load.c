@@ -443,7 +443,7 @@ const command command_load = {
         "before and after. `seconds` runs from before the file is opened until the last byte is usable;\n"
         "allocating, faulting in and locking the memory included. The memory is given back when the\n"
         "command ends: it shows and measures, and with disk:PATH it also leaves a file.\n",
-    .operand = {"FILE", offsetof(load_values, file)},
+    .operand = {.name = "FILE", .at = offsetof(load_values, file)},
     .options = load_options,
     .values_bytes = sizeof(load_values),
     .check = load_check,

@@ -103,7 +103,7 @@ const command command_manifest = {
         "Reads every tensor once and writes a manifest: XXH3-128 per chunk and per tensor. It guards\n"
         "against broken disks, copies and downloads. It is no signature: who can change the model can\n"
         "change the manifest as well.\n",
-    .operand = {"FILE", offsetof(manifest_values, file)},
+    .operand = {.name = "FILE", .at = offsetof(manifest_values, file)},
     .options = manifest_options,
     .values_bytes = sizeof(manifest_values),
     .check = manifest_check,

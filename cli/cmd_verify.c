@@ -174,7 +174,7 @@ const command command_verify = {
     .description =
         "Reads all tensors and compares them, chunk by chunk, with the manifest that dray manifest\n"
         "wrote. Every bad chunk is named. Checking nothing at all is a failure, too.\n",
-    .operand = {"FILE", offsetof(verify_values, file)},
+    .operand = {.name = "FILE", .at = offsetof(verify_values, file)},
     .options = verify_options,
     .values_bytes = sizeof(verify_values),
     .run = verify_run,

@@ -12,8 +12,10 @@
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 typedef struct command {
-    const char *name;        // "inspect"
-    const char *summary;     // half a line, for the list of verbs
+    const char *name;    // "inspect"; of a verb with two words: "layout plan"
+    const char *summary; // half a line, for the list of verbs
+    /// Ends in NULL: this is only the first word of these ("layout"), and has nothing else but a summary.
+    const struct command *const *parts;
     const char *description; // paragraphs for --help, ending in a newline
     option_operand operand;
     const option *options;
@@ -24,7 +26,10 @@ typedef struct command {
 } command;
 
 extern const command command_inspect, command_load, command_copy, command_verify, command_manifest,
-    command_info, command_devices, command_bench;
+    command_info, command_devices, command_bench, command_bench_weights, command_bench_transfer;
+
+/// What every benchmark says of its --rounds.
+bool bench_rounds_fit(option_number rounds, option_problem *problem);
 
 // --- session: a context and an opened model, from the verb's begin to its exit code ----------------
 

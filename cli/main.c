@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 static const command *const commands[] = {
-    &command_inspect,  &command_load, &command_copy,    &command_verify,
-    &command_manifest, &command_info, &command_devices, &command_bench,
+    &command_inspect, &command_load,     &command_copy,
+    &command_verify,  &command_manifest, &command_info,
+    &command_devices, &command_bench,    NULL,
 };
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+#define VERBS_MAX 32 // of these, and of the second words of one
 
 static void print_overview(FILE *stream)
 {
@@ -25,11 +26,27 @@ static void print_overview(FILE *stream)
         "dray %s puts the bytes of model files where they are needed, and checks them on the way.\n\n"
         "usage: dray VERB [FILE] [OPTIONS]\n\n",
         dray_version());
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(stream, "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+    for (const command *const *each = commands; *each; each++)
+        fprintf(stream, "  %-10s%s\n", (*each)->name, (*each)->summary);
     fputs("\n  dray VERB --help    says more of one of them\n"
           "  dray --version      prints the version\n",
           stream);
+}
+
+/// The word that a verb is called by: of "layout plan" the second one.
+static const char *last_word(const command *verb)
+{
+    const char *space = strrchr(verb->name, ' ');
+    return space ? space + 1 : verb->name;
+}
+
+/// What `dray layout` says: the verbs that begin with this word.
+static void print_parts(const command *verb, FILE *stream)
+{
+    fprintf(stream, "usage: dray %s VERB [OPTIONS]\n\n", verb->name);
+    for (const command *const *each = verb->parts; *each; each++)
+        fprintf(stream, "  %-20s%s\n", (*each)->name, (*each)->summary);
+    fprintf(stream, "\n  dray %s VERB --help    says more of one of them\n", verb->name);
 }
 
 /// The usage, broken between options before it gets wider than a page.
@@ -37,11 +54,12 @@ static void print_usage(const command *verb)
 {
     int indent = printf("usage: dray %s", verb->name), used = indent;
     for (const option_operand *each = &verb->operand; each && each->name; each = each->next)
-        used += printf(" %s", each->name);
+        used += printf(each->many ? " [%s...]" : " %s", each->name);
     for (const option *each = verb->options; each->name; each++) {
         char text[128];
-        int length = snprintf(text, sizeof(text), each->required ? " --%s%s%s" : " [--%s%s%s]",
-                              each->name, each->value ? " " : "", each->value ? each->value : "");
+        int length = snprintf(text, sizeof(text), each->required ? " --%s%s%s%s" : " [--%s%s%s%s]",
+                              each->name, each->value ? " " : "", each->value ? each->value : "",
+                              each->many ? " ..." : "");
         if (used + length > 80) {
             printf("\n%*s", indent, "");
             used = indent;
@@ -87,17 +105,21 @@ static int wrong_usage(const command *verb, bool json, const option_problem *pro
     return EXIT_USAGE;
 }
 
-static int unknown_verb(const char *given, bool json)
+/// `group`: whose second word is unknown, or NULL.
+static int unknown_verb(const command *group, const command *const *verbs, const char *given,
+                        bool json)
 {
-    const char *names[COMMAND_COUNT + 1] = {NULL};
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
+    const char *names[VERBS_MAX + 1] = {NULL};
+    for (size_t i = 0; verbs[i] && i < VERBS_MAX; i++)
+        names[i] = last_word(verbs[i]);
     option_problem problem = {{0}};
     char *safe = text_safe_start(given, strlen(given), 64);
+    char dashes[64];
+    snprintf(dashes, sizeof(dashes), "dray %s%s", group ? group->name : "", group ? " " : "");
     option_wrong(&problem, "there is no verb \"%s\"", safe);
-    option_suggest(&problem, given, "dray ", names);
+    option_suggest(&problem, given, dashes, names);
     free(safe);
-    return wrong_usage(NULL, json, &problem);
+    return wrong_usage(group, json, &problem);
 }
 
 static int run_command(const command *verb, int count, char *const *arguments)
@@ -122,26 +144,47 @@ static int run_command(const command *verb, int count, char *const *arguments)
     return code;
 }
 
+static const command *find_verb(const command *const *verbs, const char *word)
+{
+    for (; *verbs; verbs++) {
+        if (strcmp(last_word(*verbs), word) == 0)
+            return *verbs;
+    }
+    return NULL;
+}
+
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+/// `arguments` begin behind the word of `group`.
+static int run_part(const command *group, int count, char *const *arguments)
+{
+    if (count == 0 || asks_for_help(arguments[0])) {
+        print_parts(group, count ? stdout : stderr);
+        return count ? EXIT_DONE : EXIT_USAGE;
+    }
+    const command *verb = find_verb(group->parts, arguments[0]);
+    return verb ? run_command(verb, count - 1, arguments + 1)
+                : unknown_verb(group, group->parts, arguments[0], wants_json(count, arguments));
+}
+
 static int run(int count, char *const *arguments)
 {
-    if (count == 0) {
-        print_overview(stderr);
-        return EXIT_USAGE;
+    if (count == 0 || asks_for_help(arguments[0])) {
+        print_overview(count ? stdout : stderr);
+        return count ? EXIT_DONE : EXIT_USAGE;
     }
-    const char *first = arguments[0];
-    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
-        print_overview(stdout);
-        return EXIT_DONE;
-    }
-    if (strcmp(first, "--version") == 0) {
+    if (strcmp(arguments[0], "--version") == 0) {
         printf("dray %s\n", dray_version());
         return EXIT_DONE;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i]->name, first) == 0)
-            return run_command(commands[i], count - 1, arguments + 1);
-    }
-    return unknown_verb(first, wants_json(count, arguments));
+    const command *verb = find_verb(commands, arguments[0]);
+    if (!verb)
+        return unknown_verb(NULL, commands, arguments[0], wants_json(count, arguments));
+    return verb->parts ? run_part(verb, count - 1, arguments + 1)
+                       : run_command(verb, count - 1, arguments + 1);
 }
 
 /// A standard stream that the caller closed would lend its number to the next file that is opened, and

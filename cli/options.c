@@ -95,7 +95,7 @@ static bool read_option(reading *line, const char *given)
     if (!found)
         return unknown_option(line->options, given, length, line->problem);
     bool *seen = &line->seen[found - line->options];
-    if (*seen)
+    if (*seen && !found->many)
         return option_wrong(line->problem, "--%s is given twice", found->name);
     *seen = true;
     if (!found->value) {
@@ -120,6 +120,8 @@ static bool read_option(reading *line, const char *given)
 static bool read_operand(reading *line, option_operand operand, const char *given)
 {
     for (const option_operand *each = &operand; each && each->name; each = each->next) {
+        if (each->many)
+            return option_word(given, line->values + each->at, line->problem);
         const char **field = (const char **)(void *)(line->values + each->at);
         if (!*field) {
             *field = given;
@@ -139,7 +141,7 @@ static bool read_operand(reading *line, option_operand operand, const char *give
 static bool nothing_missing(const reading *line, option_operand operand)
 {
     for (const option_operand *each = &operand; each && each->name; each = each->next) {
-        if (!*(const char **)(void *)(line->values + each->at))
+        if (!each->many && !*(const char **)(void *)(line->values + each->at))
             return option_wrong(line->problem, "%s is missing", each->name);
     }
     for (const option *each = line->options; each->name; each++) {
@@ -212,6 +214,15 @@ bool option_text(const char *text, void *field, option_problem *problem)
     if (!*text)
         return option_wrong(problem, "the value is empty");
     *(const char **)field = text;
+    return true;
+}
+
+bool option_word(const char *text, void *field, option_problem *problem)
+{
+    option_words *list = field;
+    if (list->count == OPTION_WORDS_MAX)
+        return option_wrong(problem, "more than %d are given", OPTION_WORDS_MAX);
+    list->words[list->count++] = text;
     return true;
 }
 

@@ -31,6 +31,7 @@ typedef struct option {
     option_parse parse; ///< required when there is a value
     size_t at;          ///< offset of the field in the command's struct of values
     bool required;
+    bool many; ///< may be given more than once: `parse` adds to its field (option_word)
 } option;
 
 /// What stands on a command line besides the options.
@@ -38,6 +39,7 @@ typedef struct option_operand {
     const char *name;                  ///< "FILE"; NULL: the command takes none
     size_t at;                         ///< a const char * in the struct of values
     const struct option_operand *next; ///< another one behind it, or NULL
+    bool many;                         ///< the last one only: none or more, an option_words
 } option_operand;
 
 typedef enum option_result { OPTIONS_OK = 0, OPTIONS_HELP = 1, OPTIONS_WRONG = 2 } option_result;
@@ -57,6 +59,15 @@ bool option_text(const char *text, void *field, option_problem *problem);  ///< 
 bool option_count(const char *text, void *field, option_problem *problem); ///< option_number
 bool option_bytes(const char *text, void *field,
                   option_problem *problem); ///< uint64_t: "512M", "1.5GiB"
+
+/// Several words, as they were given.
+#define OPTION_WORDS_MAX 64
+typedef struct option_words {
+    const char *words[OPTION_WORDS_MAX];
+    uint32_t count;
+} option_words;
+bool option_word(const char *text, void *field,
+                 option_problem *problem); ///< adds to an option_words
 
 /// A number that may be absent.
 typedef struct option_number {

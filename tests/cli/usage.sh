@@ -88,10 +88,14 @@ wait $! || code=$?
 
 # Each benchmark takes its own options.
 exits 2 bench speed
-says "there are: weights, transfer"
+says "there is no verb"
+exits 2 bench wieghts
+says "did you mean dray bench weights?"
+exits 2 bench
+says "bench transfer"
 exits 2 bench transfer --model m
-says "belong to dray bench weights"
+says "there is no option --model"
 exits 2 bench weights --device sim:0
-says "belong to dray bench transfer"
+says "there is no option --device"
 exits 2 bench transfer --block 5K
 exits 2 bench transfer --batch 2

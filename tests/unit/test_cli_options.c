@@ -35,8 +35,8 @@ static option_result parse(const option *table, const char *const *line, values 
         count++;
     memset(out, 0, sizeof(*out));
     memset(problem, 0, sizeof(*problem));
-    return options_parse(table, (option_operand){"FILE", offsetof(values, file), NULL}, count,
-                         (char *const *)line, out, problem);
+    return options_parse(table, (option_operand){.name = "FILE", .at = offsetof(values, file)},
+                         count, (char *const *)line, out, problem);
 }
 
 static void assert_wrong(const option *table, const char *const *line, const char *sentence)
@@ -122,6 +122,49 @@ static void sizes_are_powers_of_1024(void **state)
                          OPTIONS_WRONG);
 }
 
+typedef struct many_values {
+    const char *file;
+    option_words words, policies;
+} many_values;
+
+static void what_may_be_given_many_times_is_kept_in_order(void **state)
+{
+    (void)state;
+    static const option table[] = {
+        {"policy", "P", "one more", .parse = option_word, .at = offsetof(many_values, policies),
+         .many = true},
+        {0},
+    };
+    static const option_operand words = {
+        .name = "WORD", .at = offsetof(many_values, words), .many = true};
+    const option_operand file = {.name = "FILE", .at = offsetof(many_values, file), .next = &words};
+    const char *const line[] = {"f", "a", "--policy", "p", "b", "--policy=q", "--", "-3"};
+    many_values got = {0};
+    option_problem problem = {{0}};
+    assert_int_equal(options_parse(table, file, 8, (char *const *)line, &got, &problem), OPTIONS_OK);
+    assert_string_equal(got.file, "f");
+    assert_int_equal(got.words.count, 3);
+    assert_string_equal(got.words.words[0], "a");
+    assert_string_equal(got.words.words[1], "b");
+    assert_string_equal(got.words.words[2], "-3");
+    assert_int_equal(got.policies.count, 2);
+    assert_string_equal(got.policies.words[0], "p");
+    assert_string_equal(got.policies.words[1], "q");
+
+    const char *full[2 + OPTION_WORDS_MAX];
+    for (size_t i = 0; i < 2 + OPTION_WORDS_MAX; i++)
+        full[i] = "x";
+    got = (many_values){0};
+    assert_int_equal(
+        options_parse(table, file, 1 + OPTION_WORDS_MAX, (char *const *)full, &got, &problem),
+        OPTIONS_OK);
+    got = (many_values){0};
+    assert_int_equal(
+        options_parse(table, file, 2 + OPTION_WORDS_MAX, (char *const *)full, &got, &problem),
+        OPTIONS_WRONG);
+    assert_string_equal(problem.sentence, "more than 64 are given");
+}
+
 static void help_wins_over_what_is_missing(void **state)
 {
     (void)state;
@@ -138,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_file_may_begin_with_a_dash),
         cmocka_unit_test(every_mistake_has_its_sentence),
         cmocka_unit_test(sizes_are_powers_of_1024),
+        cmocka_unit_test(what_may_be_given_many_times_is_kept_in_order),
         cmocka_unit_test(help_wins_over_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
