@@ -53,6 +53,11 @@ typedef struct dray_register_options {
 DRAY_API dray_status dray_agent_register(dray_agent *agent, dray_region *region,
                                          const dray_register_options *options,
                                          dray_descriptor *out_descriptor, dray_error *error);
+/// What stands under a handle of this agent; *out_region (may be NULL) is borrowed. DRAY_E_NOTFOUND: nothing
+/// (any more).
+DRAY_API dray_status dray_agent_find(const dray_agent *agent, uint64_t handle,
+                                     dray_descriptor *out_descriptor, dray_region **out_region,
+                                     dray_error *error);
 /// DRAY_E_NOTFOUND: there is no such handle (any more). Peers that still use the region get errors.
 DRAY_API dray_status dray_agent_deregister(dray_agent *agent, uint64_t handle, dray_error *error);
 
@@ -64,6 +69,8 @@ typedef struct dray_peer dray_peer;
 /// A number that this agent chose at random when it was made: a restarted agent has another one.
 DRAY_API uint64_t dray_agent_epoch(const dray_agent *agent);
 DRAY_API const char *dray_agent_name(const dray_agent *agent);
+/// The context it was created in.
+DRAY_API dray_context *dray_agent_context(const dray_agent *agent);
 
 /// Writes all that a peer needs: name, epoch, how to connect, every registered region that a backend
 /// takes across. *out_bytes is its size in any case; DRAY_E_NOSPACE: more than `capacity`.

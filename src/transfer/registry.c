@@ -164,21 +164,53 @@ static void registration_end(dray_agent *agent, drayi_registration *registration
     drayi_free(agent->env, registration->name, registration->name_bytes);
 }
 
+/// Handles rise. The place of the handle, or registration_count.
+static uint64_t registration_at(const dray_agent *agent, uint64_t handle)
+{
+    uint64_t first = 0, behind = agent->registration_count;
+    while (first < behind) {
+        uint64_t middle = first + (behind - first) / 2;
+        if (agent->registrations[middle].handle < handle)
+            first = middle + 1;
+        else
+            behind = middle;
+    }
+    bool here = first < agent->registration_count && agent->registrations[first].handle == handle;
+    return here ? first : agent->registration_count;
+}
+
+static dray_status not_registered(const dray_agent *agent, const char *what, uint64_t handle,
+                                  dray_error *error)
+{
+    return dray_fail(error, DRAY_E_NOTFOUND,
+                     "agent %s: %s: handle %" PRIu64 " is not registered; %" PRIu64
+                     " regions are, handles up to %" PRIu64 " were given",
+                     agent->name, what, handle, agent->registration_count, agent->last_handle);
+}
+
+dray_status dray_agent_find(const dray_agent *agent, uint64_t handle,
+                            dray_descriptor *out_descriptor, dray_region **out_region,
+                            dray_error *error)
+{
+    uint64_t at = registration_at(agent, handle);
+    if (at == agent->registration_count)
+        return not_registered(agent, "find", handle, error);
+    *out_descriptor = descriptor_of(&agent->registrations[at]);
+    if (out_region)
+        *out_region = agent->registrations[at].region;
+    return DRAY_OK;
+}
+
 dray_status dray_agent_deregister(dray_agent *agent, uint64_t handle, dray_error *error)
 {
-    for (uint64_t i = 0; i < agent->registration_count; i++) {
-        if (agent->registrations[i].handle != handle)
-            continue;
-        registration_end(agent, &agent->registrations[i]);
-        agent->registration_count--;
-        memmove(&agent->registrations[i], &agent->registrations[i + 1],
-                (agent->registration_count - i) * sizeof(*agent->registrations));
-        return DRAY_OK;
-    }
-    return dray_fail(error, DRAY_E_NOTFOUND,
-                     "agent %s: deregister: handle %" PRIu64 " is not registered; %" PRIu64
-                     " regions are, handles up to %" PRIu64 " were given",
-                     agent->name, handle, agent->registration_count, agent->last_handle);
+    uint64_t at = registration_at(agent, handle);
+    if (at == agent->registration_count)
+        return not_registered(agent, "deregister", handle, error);
+    registration_end(agent, &agent->registrations[at]);
+    agent->registration_count--;
+    memmove(&agent->registrations[at], &agent->registrations[at + 1],
+            (agent->registration_count - at) * sizeof(*agent->registrations));
+    return DRAY_OK;
 }
 
 void drayi_agent_deregister_all(dray_agent *agent)
@@ -274,4 +306,9 @@ uint64_t dray_agent_epoch(const dray_agent *agent)
 const char *dray_agent_name(const dray_agent *agent)
 {
     return agent->name;
+}
+
+dray_context *dray_agent_context(const dray_agent *agent)
+{
+    return agent->context;
 }
