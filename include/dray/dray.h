@@ -8,6 +8,7 @@
 #include "dray/device.h"
 #include "dray/dtype.h"
 #include "dray/hints.h"
+#include "dray/layout.h"
 #include "dray/memory.h"
 #include "dray/model_data.h"
 #include "dray/transfer.h"
