@@ -116,7 +116,10 @@ static int unknown_verb(const command *group, const command *const *verbs, const
     char *safe = text_safe_start(given, strlen(given), 64);
     char dashes[64];
     snprintf(dashes, sizeof(dashes), "dray %s%s", group ? group->name : "", group ? " " : "");
-    option_wrong(&problem, "there is no verb \"%s\"", safe);
+    option_wrong(&problem,
+                 given[0] == '-' ? "there is no option %s; a verb comes first"
+                                 : "there is no verb \"%s\"",
+                 safe);
     option_suggest(&problem, given, dashes, names);
     free(safe);
     return wrong_usage(group, json, &problem);

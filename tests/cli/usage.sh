@@ -9,10 +9,11 @@ prints "inspect"
 exits 0 --version
 prints "dray 0.1.0"
 
-for verb in inspect load copy verify manifest info devices bench; do
-    exits 0 "$verb" --help
+for verb in inspect load copy verify manifest info devices bench "bench weights" "bench transfer"; do
+    # shellcheck disable=SC2086 # some have two words
+    exits 0 $verb --help
     prints "usage: dray $verb"
-    exits 2 "$verb" --no-such-option
+    exits 2 $verb --no-such-option
     says "there is no option --no-such-option"
     says "see dray $verb --help"
     silent
