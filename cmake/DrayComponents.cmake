@@ -11,10 +11,11 @@
 # was built, what was left out and why is generated into components.c (see src/core/components.h).
 
 # kind, folder. The table's type is dray_<kind>_ops, the list's field is <kind>s.
-set(DRAY_COMPONENT_KINDS backend format codec device)
+set(DRAY_COMPONENT_KINDS backend format codec device loader)
 set(DRAY_COMPONENT_FOLDER_backend src/backend)
 set(DRAY_COMPONENT_FOLDER_format src/format)
 set(DRAY_COMPONENT_FOLDER_codec src/format)
+set(DRAY_COMPONENT_FOLDER_loader src/loader)
 set(DRAY_COMPONENT_FOLDER_device src/device/*) # a folder for each: <folder>/<name>/device_<name>.c
 list(JOIN DRAY_COMPONENT_KINDS "|" DRAY_COMPONENT_KINDS_REGEX)
 

@@ -41,9 +41,10 @@ typedef enum dray_status {
     DRAY_E_BUSY = 8,    ///< in use; try again when it is not
     DRAY_E_TIMEOUT = 9, ///< the deadline passed
     DRAY_E_CANCELLED = 10, ///< the caller asked for it to stop
-    DRAY_E_DEVICE = 11,  ///< a device or its driver failed (error.native_code = the driver's code)
-    DRAY_E_CORRUPT = 12, ///< bytes are not the ones that were promised (checksum, truncation)
-    DRAY_E_INTERNAL = 13 ///< a bug of ours; please report it
+    DRAY_E_DEVICE = 11,   ///< a device or its driver failed (error.native_code = the driver's code)
+    DRAY_E_CORRUPT = 12,  ///< bytes are not the ones that were promised (checksum, truncation)
+    DRAY_E_INTERNAL = 13, ///< a bug of ours; please report it
+    DRAY_E_FAILED = 14    ///< a function of a module, or a plug-in's, reported a failure of its own
 } dray_status;
 
 /// "ok", "invalid", "nomem", ...: stable words, used in JSON output. Unknown values give "unknown".

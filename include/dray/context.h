@@ -54,7 +54,7 @@ DRAY_API void dray_context_get_machine(dray_context *context, dray_machine_info 
 
 /// One plug-in of this build, or one that was left out.
 typedef struct dray_component_info {
-    const char *kind;     ///< "backend", "format", "codec"
+    const char *kind;     ///< "backend", "format", "codec", "device", "loader"
     const char *name;     ///< "posix", "gguf", ...
     const char *left_out; ///< NULL: built in. Otherwise why it was left out
     const char *note;     ///< what it does without, or NULL ("without liburing: threads and pread")

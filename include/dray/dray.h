@@ -7,11 +7,14 @@
 #include "dray/context.h"
 #include "dray/device.h"
 #include "dray/dtype.h"
+#include "dray/ffi.h"
 #include "dray/hints.h"
 #include "dray/layout.h"
 #include "dray/memory.h"
 #include "dray/model_data.h"
+#include "dray/module.h"
 #include "dray/transfer.h"
+#include "dray/trust.h"
 #include "dray/weights.h"
 
 #endif

@@ -10,6 +10,7 @@
 
 struct drayi_os;             // src/os/os.h: every direct system call
 struct drayi_pool;           // src/os/pool.h: the threads
+struct drayi_modules;        // src/module/modules.h
 struct drayi_component_list; // src/core/components.h
 
 typedef struct drayi_env {
@@ -21,6 +22,8 @@ typedef struct drayi_env {
     const struct dray_format_ops *const *formats;   // NULL-terminated
     const struct dray_codec_ops *const *codecs;     // NULL-terminated
     const struct dray_device_ops *const *devices;   // NULL-terminated
+    const struct dray_loader_ops *const *loaders;   // NULL-terminated
+    struct drayi_modules *_Atomic modules; // registry and ended modules; made by the first who needs it
 } drayi_env;
 
 /// The environment inside a context (core asserts that it is the first member).

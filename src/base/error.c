@@ -32,6 +32,7 @@ const char *dray_status_name(dray_status status)
         [DRAY_E_DEVICE] = "device",
         [DRAY_E_CORRUPT] = "corrupt",
         [DRAY_E_INTERNAL] = "internal",
+        [DRAY_E_FAILED] = "failed",
     };
     size_t index = (size_t)status;
     return index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";

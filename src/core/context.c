@@ -64,6 +64,7 @@ static dray_status context_build(dray_context *context, const dray_context_optio
     env->formats = context->formats;
     env->codecs = drayi_components.codecs;
     env->devices = drayi_components.devices;
+    env->loaders = drayi_components.loaders;
     if (options->thread_count > 0)
         DRAY_TRY(drayi_pool_create(env, options->thread_count, &env->pool, error));
     return DRAY_OK;

@@ -16,6 +16,9 @@ PUBLIC = {
     "context.h": "base",  # only the opaque type and its options: every layer is handed a context
     "dtype.h": "base",  # element types: plain facts
     "agent.h": "transfer",
+    "ffi.h": "abi",
+    "export.h": "abi",
+    "trust.h": "base",  # plain facts
     "model_data.h": "memory",  # the bytes of a file, and where they are
     "spi/region.h": "memory",  # what memory shows to plug-ins
     "dray.h": "all",  # includes everything, for users
@@ -39,7 +42,7 @@ MAY_INCLUDE = {
     "weights": UPPER,
     "layout": UPPER,
     "hints": UPPER,
-    "module": UPPER,
+    "module": UPPER | {"device:public"},
     "cache": UPPER | {"layout"},
 }
 EVERYTHING = {"core", "tests"}
