@@ -92,6 +92,14 @@ typedef struct drayi_os {
     int (*unlock)(void *at, size_t bytes);
     int (*lock_limit)(uint64_t *out_soft, uint64_t *out_hard,
                       bool *out_privileged); // RLIMIT_MEMLOCK, CAP_IPC_LOCK
+    // NUMA; nodes as a mask of `bits` bits in words of 64
+    int (*node_bind)(void *at, size_t bytes, int mode, const uint64_t *nodes, unsigned bits,
+                     unsigned flags); // mbind
+    int (*node_policy)(const void *at, int *out_mode, uint64_t *out_nodes,
+                       unsigned bits); // get_mempolicy of one address
+    int (*page_nodes)(void *const *pages, uint64_t count, const int *nodes,
+                      int *out_status);   // move_pages; nodes NULL: only asks
+    int (*node_here)(unsigned *out_node); // of the processor that runs this
     int (*memfd)(const char *name,
                  unsigned flags);   // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
     int (*seal)(int fd, int seals); // F_ADD_SEALS

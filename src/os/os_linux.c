@@ -280,6 +280,34 @@ static int linux_resident(void *at, size_t bytes, unsigned char *out_pages)
     return result_of(mincore(at, bytes, out_pages));
 }
 
+// libnuma is a wrapper around these four, and not everywhere.
+
+static int linux_node_bind(void *at, size_t bytes, int mode, const uint64_t *nodes, unsigned bits,
+                           unsigned flags)
+{
+    return result_of((int)syscall(SYS_mbind, at, bytes, mode, nodes, (unsigned long)bits, flags));
+}
+
+static int linux_node_policy(const void *at, int *out_mode, uint64_t *out_nodes, unsigned bits)
+{
+    const unsigned long of_address = 2; // MPOL_F_ADDR
+    return result_of(
+        (int)syscall(SYS_get_mempolicy, out_mode, out_nodes, (unsigned long)bits, at, of_address));
+}
+
+static int linux_page_nodes(void *const *pages, uint64_t count, const int *nodes, int *out_status)
+{
+    const int move_own = 2; // MPOL_MF_MOVE
+    return result_of(
+        (int)syscall(SYS_move_pages, 0, (unsigned long)count, pages, nodes, out_status, move_own));
+}
+
+static int linux_node_here(unsigned *out_node)
+{
+    unsigned cpu;
+    return result_of((int)syscall(SYS_getcpu, &cpu, out_node, NULL));
+}
+
 /// By number: AddressSanitizer replaces mlock() and munlock() by functions that do nothing and succeed.
 static int linux_lock(void *at, size_t bytes, bool on_fault)
 {
@@ -641,6 +669,10 @@ const drayi_os drayi_os_linux = {
     .lock = linux_lock,
     .unlock = linux_unlock,
     .lock_limit = linux_lock_limit,
+    .node_bind = linux_node_bind,
+    .node_policy = linux_node_policy,
+    .page_nodes = linux_page_nodes,
+    .node_here = linux_node_here,
     .memfd = linux_memfd,
     .seal = linux_seal,
     .memory_facts = linux_memory_facts,

@@ -390,11 +390,30 @@ static int fault_protect(void *at, size_t bytes, int protection)
     return real->protect(at, bytes, protection);
 }
 
+/// Which part of the kernel an advice belongs to; 0: as old as madvise itself.
+static unsigned advice_part(int advice)
+{
+    switch (advice) {
+    case 20: // MADV_COLD
+    case 21: // MADV_PAGEOUT
+        return FAULT_NO_COLD;
+    case 22: // MADV_POPULATE_READ
+    case 23: // MADV_POPULATE_WRITE
+        return FAULT_NO_POPULATE;
+    case 25: // MADV_COLLAPSE
+        return FAULT_NO_COLLAPSE;
+    default:
+        return 0;
+    }
+}
+
 static int fault_advise(void *at, size_t bytes, int advice)
 {
     int code = refused(FAULT_MEMORY, "advise");
     if (code < 0)
         return code;
+    if (is_absent(advice_part(advice)))
+        return -EINVAL;
     return real->advise(at, bytes, advice);
 }
 
@@ -425,6 +444,25 @@ static int fault_unlock(void *at, size_t bytes)
     forget_locked(at, bytes);
     int code = refused(FAULT_MEMORY, "unlock");
     return code < 0 ? code : result;
+}
+
+static int fault_node_bind(void *at, size_t bytes, int mode, const uint64_t *nodes, unsigned bits,
+                           unsigned flags)
+{
+    int code = is_absent(FAULT_NO_NUMA) ? -ENOSYS : refused(FAULT_MEMORY, "node_bind");
+    return code < 0 ? code : real->node_bind(at, bytes, mode, nodes, bits, flags);
+}
+
+static int fault_node_policy(const void *at, int *out_mode, uint64_t *out_nodes, unsigned bits)
+{
+    int code = is_absent(FAULT_NO_NUMA) ? -ENOSYS : refused(FAULT_MEMORY, "node_policy");
+    return code < 0 ? code : real->node_policy(at, out_mode, out_nodes, bits);
+}
+
+static int fault_page_nodes(void *const *pages, uint64_t count, const int *nodes, int *out_status)
+{
+    int code = is_absent(FAULT_NO_NUMA) ? -ENOSYS : refused(FAULT_MEMORY, "page_nodes");
+    return code < 0 ? code : real->page_nodes(pages, count, nodes, out_status);
 }
 
 static int fault_lock_limit(uint64_t *out_soft, uint64_t *out_hard, bool *out_privileged)
@@ -860,6 +898,9 @@ static void table_build(void)
     table.lock = fault_lock;
     table.unlock = fault_unlock;
     table.lock_limit = fault_lock_limit;
+    table.node_bind = fault_node_bind;
+    table.node_policy = fault_node_policy;
+    table.page_nodes = fault_page_nodes;
     table.memfd = fault_memfd;
     table.seal = fault_seal;
     table.memory_facts = fault_memory_facts;

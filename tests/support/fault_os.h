@@ -30,9 +30,10 @@ enum {
     FAULT_WRITE = 1 << 3, // write, pwrite, pwritev
     FAULT_FILE =
         1 << 4, // allocate, truncate, sync, sync_range, advise_file, rename, unlink, read_dir
-    FAULT_MEMORY = 1 << 5, // map, unmap, protect, advise, resident, lock, unlock, memfd, seal
-    FAULT_EVENT = 1 << 6,  // event_fd, wait_fd
-    FAULT_RING = 1 << 7,   // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
+    FAULT_MEMORY =
+        1 << 5, // map, unmap, protect, advise, resident, lock, unlock, node_..., page_nodes, memfd, seal
+    FAULT_EVENT = 1 << 6, // event_fd, wait_fd
+    FAULT_RING = 1 << 7,  // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
     FAULT_COMPLETION = 1 << 8, // each completion that uring_reap hands out counts as one call
     FAULT_NET = 1 << 9,        // resolve, tcp_..., send, receive, wait_writable, watch_change
     FAULT_ANY = (1 << 10) - 1
@@ -54,7 +55,11 @@ enum {
     FAULT_NO_DIRECT = 1 << 4,       // open, reopen and set_direct with O_DIRECT: -EINVAL
     FAULT_DIRECT_REFUSED =
         1 << 5, // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
-    FAULT_STRANGER = 1 << 6 // sees_cache: 0, so mincore is not to be believed; cachestat: -EPERM
+    FAULT_STRANGER = 1 << 6, // sees_cache: 0, so mincore is not to be believed; cachestat: -EPERM
+    FAULT_NO_NUMA = 1 << 7,  // node_bind, node_policy, page_nodes: -ENOSYS
+    FAULT_NO_POPULATE = 1 << 8, // advise with MADV_POPULATE_...: -EINVAL (before 5.14)
+    FAULT_NO_COLD = 1 << 9,     // advise with MADV_COLD, MADV_PAGEOUT: -EINVAL (before 5.4)
+    FAULT_NO_COLLAPSE = 1 << 10 // advise with MADV_COLLAPSE: -EINVAL (before 6.1)
 };
 
 /// No faults, nothing absent, no lock limit, counters at zero.
