@@ -110,7 +110,7 @@ static int unknown_verb(const command *group, const command *const *verbs, const
                         bool json)
 {
     const char *names[VERBS_MAX + 1] = {NULL};
-    for (size_t i = 0; verbs[i] && i < VERBS_MAX; i++)
+    for (size_t i = 0; i < VERBS_MAX && verbs[i]; i++)
         names[i] = last_word(verbs[i]);
     option_problem problem = {{0}};
     char *safe = text_safe_start(given, strlen(given), 64);

@@ -306,17 +306,17 @@ static dray_status import_checked(dray_agent *agent, const drayi_metadata *metad
     return DRAY_OK;
 }
 
-dray_status dray_agent_import(dray_agent *agent, const void *bytes, uint64_t count,
+dray_status dray_agent_import(dray_agent *agent, const void *metadata, uint64_t bytes,
                               dray_peer **out_peer, dray_error *error)
 {
     drayi_arena arena = {.env = agent->env};
-    drayi_metadata metadata;
-    dray_status status = drayi_metadata_read(bytes, count, &arena, &metadata, error);
+    drayi_metadata read;
+    dray_status status = drayi_metadata_read(metadata, bytes, &arena, &read, error);
     if (status != DRAY_OK)
         dray_fail_within(error, status, "agent %s: import metadata", agent->name);
-    else if ((status = import_checked(agent, &metadata, out_peer, error)) != DRAY_OK)
+    else if ((status = import_checked(agent, &read, out_peer, error)) != DRAY_OK)
         dray_fail_within(error, status, "agent %s: import peer %s", agent->name,
-                         drayi_quote(metadata.agent).text);
+                         drayi_quote(read.agent).text);
     drayi_arena_free(&arena);
     return status;
 }

@@ -259,16 +259,15 @@ static dray_status regions_collect(const dray_agent *agent, uint32_t index,
 }
 
 static dray_status export_write(const dray_agent *agent, uint32_t index, drayi_metadata *metadata,
-                                void *out, uint64_t capacity, uint64_t *out_bytes, dray_error *error)
+                                drayi_metadata_backend *section, void *out, uint64_t capacity,
+                                uint64_t *out_bytes, dray_error *error)
 {
     const drayi_agent_backend *backend = &agent->backends[index];
-    drayi_metadata_backend section = {.name = text_of(backend->ops->name)};
+    section->name = text_of(backend->ops->name);
     metadata->agent = text_of(agent->name);
     metadata->epoch = agent->epoch;
-    metadata->backends = &section;
-    metadata->backend_count = 1;
-    DRAY_TRY(backend->ops->remote->address(backend->self, &section.address, &section.address_bytes,
-                                           error));
+    DRAY_TRY(backend->ops->remote->address(backend->self, &section->address,
+                                           &section->address_bytes, error));
     DRAY_TRY(regions_collect(agent, index, metadata, error));
     *out_bytes = drayi_metadata_write(metadata, out, capacity);
     if (*out_bytes <= capacity)
@@ -287,12 +286,14 @@ dray_status dray_agent_export(dray_agent *agent, void *out, uint64_t capacity, u
                          "agent %s: export: none of its backends reaches other agents; create it "
                          "with \"ucx\"",
                          agent->name);
-    drayi_metadata metadata = {0};
+    drayi_metadata_backend section = {0};
+    drayi_metadata metadata = {.backends = &section, .backend_count = 1};
     metadata.regions =
         drayi_alloc_array(agent->env, agent->registration_count, sizeof(*metadata.regions), error);
     if (!metadata.regions)
         return DRAY_E_NOMEM;
-    dray_status status = export_write(agent, index, &metadata, out, capacity, out_bytes, error);
+    dray_status status =
+        export_write(agent, index, &metadata, &section, out, capacity, out_bytes, error);
     drayi_free(agent->env, metadata.regions, agent->registration_count * sizeof(*metadata.regions));
     return status == DRAY_OK ? DRAY_OK
                              : dray_fail_within(error, status, "agent %s: export", agent->name);
