@@ -8,8 +8,8 @@
 ///
 /// Module 0 is the root. The reader believes nothing: every length is exact, every number is inside, the
 /// imports have no cycle, everything can be reached from the root, and there are limits to all of it.
-#ifndef DRAY_LOADER_IMPORT_TREE_H
-#define DRAY_LOADER_IMPORT_TREE_H
+#ifndef DRAY_ABI_IMPORT_TREE_H
+#define DRAY_ABI_IMPORT_TREE_H
 
 #include "base/env.h"
 #include "base/reader.h"

@@ -1,4 +1,4 @@
-#include "loader/import_tree.h"
+#include "abi/import_tree.h"
 
 #include "base/quote.h"
 

@@ -1,0 +1,1 @@
+__kernel void f(__global int *a) {}
