@@ -159,6 +159,9 @@ DRAY_FFI_ASSERT(offsetof(dray_error_object, extra) == 88);
 
 // --- reference counts ----------------------------------------------------------------------------
 
+/// Zeroed bytes that stand before every object made here: newer libraries look at the last eight.
+#define DRAY_OBJECT_PREFIX 16
+
 #define DRAY_OBJECT_STRONG 1ULL
 #define DRAY_OBJECT_WEAK 0x100000000ULL
 #define DRAY_OBJECT_FRESH (DRAY_OBJECT_STRONG + DRAY_OBJECT_WEAK)
@@ -294,7 +297,7 @@ static inline dray_any dray_any_take(dray_object *object)
 static inline void dray_ffi_string_delete(void *self, int flags)
 {
     if (flags & DRAY_DELETE_WEAK)
-        free(self);
+        free((char *)self - DRAY_OBJECT_PREFIX);
 }
 
 /// A copy of `size` bytes as a value of its own; up to 7 inside it, more in an object. The type is
@@ -309,11 +312,13 @@ static inline dray_any dray_any_string(dray_type type, const void *data, size_t 
             memcpy(any.as.small, data, size);
         return any;
     }
-    if (size > SIZE_MAX - sizeof(dray_string_object) - 1)
+    if (size > SIZE_MAX - DRAY_OBJECT_PREFIX - sizeof(dray_string_object) - 1)
         return any;
-    dray_string_object *string = (dray_string_object *)malloc(sizeof(*string) + size + 1);
-    if (!string)
+    char *block = (char *)malloc(DRAY_OBJECT_PREFIX + sizeof(dray_string_object) + size + 1);
+    if (!block)
         return any;
+    memset(block, 0, DRAY_OBJECT_PREFIX);
+    dray_string_object *string = (dray_string_object *)(void *)(block + DRAY_OBJECT_PREFIX);
     char *copy = (char *)(string + 1);
     memcpy(copy, data, size);
     copy[size] = '\0';

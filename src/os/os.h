@@ -103,6 +103,7 @@ typedef struct drayi_os {
     int (*memfd)(const char *name,
                  unsigned flags);   // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
     int (*seal)(int fd, int seals); // F_ADD_SEALS
+    int (*seals)(int fd);           // F_GET_SEALS; -EINVAL: a file that cannot be sealed
     int (*memory_facts)(drayi_memory_facts *out);
     int (*process_memory)(uint64_t *out_resident, uint64_t *out_peak); // VmRSS, VmHWM in bytes
     uint64_t (*page_bytes)(void);
@@ -113,6 +114,9 @@ typedef struct drayi_os {
     void *(*library_open)(const char *name, char *out_why, size_t why_bytes); // NULL: out_why tells
     void *(*library_symbol)(void *library, const char *name);                 // NULL: not there
     int (*library_close)(void *library);
+    // One that is loaded already, by soname or by the path it was loaded from; NULL: none is. `global`:
+    // what it exports is found by libraries that are opened from now on.
+    void *(*library_find)(const char *name, bool global);
 
     // events and time
     int (*event_fd)(void);                      // non-blocking, close-on-exec

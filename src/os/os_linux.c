@@ -356,6 +356,11 @@ static int linux_seal(int fd, int seals)
     return result_of(fcntl(fd, F_ADD_SEALS, seals));
 }
 
+static int linux_seals(int fd)
+{
+    return result_of(fcntl(fd, F_GET_SEALS));
+}
+
 /// The number behind `key` in a file of "key: number" or "key number" lines; false when it is not there.
 static bool file_number(const char *path, const char *key, uint64_t *out)
 {
@@ -536,6 +541,11 @@ static int linux_library_close(void *library)
     return dlclose(library) == 0 ? 0 : -EINVAL;
 }
 
+static void *linux_library_find(const char *name, bool global)
+{
+    return dlopen(name, RTLD_NOW | RTLD_NOLOAD | (global ? RTLD_GLOBAL : RTLD_LOCAL));
+}
+
 // --- events and time -----------------------------------------------------------------------------
 
 static int linux_event_fd(void)
@@ -675,6 +685,7 @@ const drayi_os drayi_os_linux = {
     .node_here = linux_node_here,
     .memfd = linux_memfd,
     .seal = linux_seal,
+    .seals = linux_seals,
     .memory_facts = linux_memory_facts,
     .process_memory = linux_process_memory,
     .page_bytes = linux_page_bytes,
@@ -682,6 +693,7 @@ const drayi_os drayi_os_linux = {
     .library_open = linux_library_open,
     .library_symbol = linux_library_symbol,
     .library_close = linux_library_close,
+    .library_find = linux_library_find,
     .event_fd = linux_event_fd,
     .wait_fd = linux_wait_fd,
     .wait_fds = linux_wait_fds,

@@ -29,7 +29,7 @@ RULES = [
         fclose fread fwrite fgets fseek fseeko ftell ftello rewind getline""",
     ),
     (
-        {"base", "os"},
+        {"base", "os", "shim"},
         "bookkeeping memory comes from drayi_alloc",
         """malloc calloc realloc reallocarray aligned_alloc posix_memalign memalign free strdup strndup
         asprintf vasprintf alloca""",

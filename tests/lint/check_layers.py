@@ -31,6 +31,7 @@ MAY_INCLUDE = {
     "base": set(),
     "os": {"base"},
     "abi": {"base"},
+    "shim": {"abi:public"},  # a library of its own
     "memory": {"os", "base"},
     # the tables of plug-ins speak of regions and values, so of the public types below them
     "spi": {"memory:public", "abi:public", "device:public", "hints:public", "base:public"},

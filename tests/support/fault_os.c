@@ -498,6 +498,14 @@ static int fault_seal(int fd, int seals)
     return real->seal(fd, seals);
 }
 
+static int fault_seals(int fd)
+{
+    int code = refused(FAULT_MEMORY, "seals");
+    if (code < 0)
+        return code;
+    return real->seals(fd);
+}
+
 static int fault_memory_facts(drayi_memory_facts *out)
 {
     int code = refused(FAULT_FACTS, "memory_facts");
@@ -903,6 +911,7 @@ static void table_build(void)
     table.page_nodes = fault_page_nodes;
     table.memfd = fault_memfd;
     table.seal = fault_seal;
+    table.seals = fault_seals;
     table.memory_facts = fault_memory_facts;
     table.process_memory = fault_process_memory;
     table.event_fd = fault_event_fd;
