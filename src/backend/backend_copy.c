@@ -40,7 +40,7 @@ struct copy_slot {
     dray_backend *backend;
     dray_op *op;
     uint64_t bytes;
-    drayi_copy_fn stream;       // NULL: ordinary stores
+    const drayi_stream *stream; // NULL: ordinary stores
     atomic_uint_fast64_t taken; // chunks below this byte are somebody's
     atomic_uint_fast64_t done;
     atomic_uint jobs_left;
@@ -124,9 +124,9 @@ static void copy_range(const copy_slot *slot, uint64_t first, uint64_t bytes)
             uint8_t *target =
                 (uint8_t *)dray_region_pointer(segment->target) + segment->target_offset;
             drayi_copy_shape shape = drayi_copy_shape_of(
-                segment, address_of(segment->source, segment->source_offset), target);
+                segment, address_of(segment->source, segment->source_offset), target, slot->stream);
             uint64_t part = drayi_min(bytes, segment_first + segment_bytes - first);
-            drayi_copy_shape_range(&shape, first - segment_first, part, slot->stream);
+            drayi_copy_shape_range(&shape, first - segment_first, part);
             first += part;
             bytes -= part;
         }
@@ -206,9 +206,7 @@ static void slot_begin(copy_slot *slot, dray_op *op)
     slot->bytes = 0;
     for (uint32_t i = 0; i < op->segment_count; i++)
         slot->bytes += drayi_segment_bytes(&op->segments[i]);
-    slot->stream = slot->bytes >= STREAM_BYTES && slot->backend->stream.name
-                       ? slot->backend->stream.copy
-                       : NULL;
+    slot->stream = slot->bytes >= STREAM_BYTES ? &slot->backend->stream : NULL;
     atomic_store(&slot->taken, 0);
     atomic_store(&slot->done, 0);
     atomic_store(&slot->cancelled, false);

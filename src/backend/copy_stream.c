@@ -4,6 +4,7 @@
 /// the limit (docs/design/backends.md).
 #include "backend/copy_stream.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static void copy_plain(uint8_t *target, const uint8_t *source, size_t bytes)
@@ -17,7 +18,7 @@ static const drayi_stream plain = {.copy = copy_plain, .name = NULL};
 
 #include <immintrin.h>
 
-enum { line_bytes = 64, pair_bytes = 2 * line_bytes, ahead_bytes = 1024 };
+enum { line_bytes = DRAYI_LINE_BYTES, pair_bytes = 2 * line_bytes, ahead_bytes = 1024 };
 
 /// Bytes in front of the target's first whole line.
 static size_t head_bytes(const uint8_t *target, size_t bytes)
@@ -73,14 +74,50 @@ __attribute__((target("avx2"))) static void copy_avx2(uint8_t *target, const uin
     memcpy(target + at, source + at, bytes - at);
 }
 
+static void scatter_sse2(uint8_t *target, const uint8_t *source, const dray_loop *loop,
+                         uint64_t runs, size_t run_bytes)
+{
+    for (uint64_t i = 0; i < runs; i++) {
+        const uint8_t *run = source + i * loop->source_stride;
+        __m128i *to = (__m128i *)(void *)(target + i * loop->target_stride);
+        for (size_t at = 0; at < run_bytes; at += line_bytes, to += 4) {
+            const __m128i *from = (const __m128i *)(const void *)(run + at);
+            prefetch(run + at);
+            _mm_stream_si128(to, _mm_loadu_si128(from));
+            _mm_stream_si128(to + 1, _mm_loadu_si128(from + 1));
+            _mm_stream_si128(to + 2, _mm_loadu_si128(from + 2));
+            _mm_stream_si128(to + 3, _mm_loadu_si128(from + 3));
+        }
+    }
+    _mm_sfence();
+}
+
+__attribute__((target("avx2"))) static void scatter_avx2(uint8_t *target, const uint8_t *source,
+                                                         const dray_loop *loop, uint64_t runs,
+                                                         size_t run_bytes)
+{
+    for (uint64_t i = 0; i < runs; i++) {
+        const uint8_t *run = source + i * loop->source_stride;
+        __m256i *to = (__m256i *)(void *)(target + i * loop->target_stride);
+        for (size_t at = 0; at < run_bytes; at += line_bytes, to += 2) {
+            const __m256i *from = (const __m256i *)(const void *)(run + at);
+            prefetch(run + at);
+            _mm256_stream_si256(to, _mm256_loadu_si256(from));
+            _mm256_stream_si256(to + 1, _mm256_loadu_si256(from + 1));
+        }
+    }
+    _mm_sfence();
+}
+
 drayi_stream drayi_stream_named(const char *name)
 {
     __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2");
     if (strcmp(name, "AVX2") == 0)
-        return (drayi_stream){.copy = __builtin_cpu_supports("avx2") ? copy_avx2 : NULL,
-                              .name = "AVX2"};
+        return (drayi_stream){
+            .copy = avx2 ? copy_avx2 : NULL, .scatter = avx2 ? scatter_avx2 : NULL, .name = "AVX2"};
     if (strcmp(name, "SSE2") == 0)
-        return (drayi_stream){.copy = copy_sse2, .name = "SSE2"};
+        return (drayi_stream){.copy = copy_sse2, .scatter = scatter_sse2, .name = "SSE2"};
     return plain;
 }
 

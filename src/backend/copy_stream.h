@@ -2,14 +2,23 @@
 #ifndef DRAY_BACKEND_COPY_STREAM_H
 #define DRAY_BACKEND_COPY_STREAM_H
 
+#include "dray/spi/backend.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 /// As memcpy. What it wrote is visible to other threads like any other store when it returns.
 typedef void (*drayi_copy_fn)(uint8_t *target, const uint8_t *source, size_t bytes);
 
+/// `runs` runs of whole lines: run_bytes, the target and its stride are multiples of DRAYI_LINE_BYTES.
+typedef void (*drayi_scatter_fn)(uint8_t *target, const uint8_t *source, const dray_loop *loop,
+                                 uint64_t runs, size_t run_bytes);
+
+#define DRAYI_LINE_BYTES 64
+
 typedef struct drayi_stream {
     drayi_copy_fn copy;
+    drayi_scatter_fn scatter; // NULL where copy is memcpy
     const char *name; // "AVX2", "SSE2", or NULL: this machine has no such stores, copy is memcpy
 } drayi_stream;
 

@@ -1,4 +1,5 @@
 /// The copy backend: shapes against a plain reading of their definition, then the table itself.
+#include "backend/copy_plane.h"
 #include "backend/copy_shape.h"
 #include "backend/copy_stream.h"
 #include "backend_rig.h"
@@ -105,11 +106,12 @@ static void shapes_copy_what_the_loops_say_however_they_are_cut(void **unused)
     assert_true(source && wanted && got);
     backend_rig_fill(source, 8 * ARENA_BYTES, 0);
     uint64_t state = 42;
-    drayi_copy_fn stream = drayi_stream_choose().copy;
+    drayi_stream stream = drayi_stream_choose();
     for (int round = 0; round < 1500; round++) {
         dray_loop loops[DRAY_LOOPS_MAX];
         dray_segment segment = random_segment(&state, loops);
-        drayi_copy_shape shape = drayi_copy_shape_of(&segment, source, got);
+        drayi_copy_shape shape =
+            drayi_copy_shape_of(&segment, source, got, round % 2 ? &stream : NULL);
         assert_int_equal(shape.bytes, drayi_segment_bytes(&segment));
         uint64_t room =
             8 * ARENA_BYTES < 64 + 8 * shape.bytes ? 8 * ARENA_BYTES : 64 + 8 * shape.bytes;
@@ -118,7 +120,7 @@ static void shapes_copy_what_the_loops_say_however_they_are_cut(void **unused)
         copy_plainly(&segment, 0, source, wanted);
         for (uint64_t at = 0; at < shape.bytes;) {
             uint64_t part = 1 + random_next(&state) % (shape.bytes - at);
-            drayi_copy_shape_range(&shape, at, part, round % 2 ? stream : NULL);
+            drayi_copy_shape_range(&shape, at, part);
             at += part;
         }
         assert_memory_equal(got, wanted, room);
@@ -126,6 +128,102 @@ static void shapes_copy_what_the_loops_say_however_they_are_cut(void **unused)
     free(source);
     free(wanted);
     free(got);
+}
+
+static void small_elements_are_transposed_as_one_by_one(void **unused)
+{
+    (void)unused;
+    static uint8_t source[1 << 18], got[1 << 18], wanted[1 << 18];
+    backend_rig_fill(source, sizeof(source), 0);
+    uint64_t state = 7;
+    for (int round = 0; round < 600; round++) {
+        drayi_plane plane = {.rows = 1 + random_next(&state) % 70,
+                             .columns = 1 + random_next(&state) % 70,
+                             .element_bytes = (size_t)1 << random_next(&state) % 6};
+        size_t bytes = plane.element_bytes;
+        plane.source_pitch = plane.columns * bytes + random_next(&state) % 19;
+        plane.target_pitch = plane.rows * bytes + random_next(&state) % 19;
+        assert_true(drayi_plane_serves(bytes));
+        memset(wanted, 0x55, sizeof(wanted));
+        for (uint64_t row = 0; row < plane.rows; row++) {
+            for (uint64_t column = 0; column < plane.columns; column++)
+                memcpy(wanted + column * plane.target_pitch + row * bytes,
+                       source + row * plane.source_pitch + column * bytes, bytes);
+        }
+        memset(got, 0x55, sizeof(got));
+        drayi_plane_copy(&plane, got, source);
+        assert_memory_equal(got, wanted, sizeof(got));
+        memset(got, 0x55, sizeof(got));
+        drayi_plane_copy_plainly(&plane, got, source);
+        assert_memory_equal(got, wanted, sizeof(got));
+    }
+    assert_false(drayi_plane_serves(3));
+    assert_false(drayi_plane_serves(64));
+}
+
+/// NHD to HND: tokens by heads become heads by tokens, two times.
+static drayi_copy_shape permuted(uint64_t run_bytes, uint8_t *source, uint8_t *target,
+                                 uint64_t target_gap, const drayi_stream *stream)
+{
+    enum { tokens = 24, heads = 20 };
+    const dray_loop loops[3] = {
+        {2, tokens * heads * run_bytes, (tokens * heads + 1) * run_bytes + target_gap},
+        {heads, run_bytes, tokens * run_bytes},
+        {tokens, heads * run_bytes, run_bytes}};
+    dray_segment segment = {.run_bytes = run_bytes, .loops = loops, .loop_count = 3};
+    return drayi_copy_shape_of(&segment, source, target, stream);
+}
+
+static void the_way_is_chosen_by_every_pair_and_not_by_the_first(void **unused)
+{
+    (void)unused;
+    _Alignas(64) static uint8_t source[1 << 18], target[1 << 18];
+    drayi_stream stream = drayi_stream_choose();
+    if (!stream.scatter)
+        return;
+    assert_int_equal(permuted(128, source, target, 0, &stream).way, DRAYI_COPY_SCATTER);
+    assert_int_equal(permuted(128, source + 1, target, 0, &stream).way, DRAYI_COPY_SCATTER);
+    // the first run of the target stands on a line, those of the second turn do not
+    assert_int_equal(permuted(128, source, target, 32, &stream).way, DRAYI_COPY_STORES);
+    assert_int_equal(permuted(128, source, target + 8, 0, &stream).way, DRAYI_COPY_STORES);
+    assert_int_equal(permuted(96, source, target, 0, &stream).way, DRAYI_COPY_STORES);
+    assert_int_equal(permuted(128, source, target, 0, NULL).way, DRAYI_COPY_STORES);
+    assert_int_equal(permuted(2, source, target, 0, NULL).way, DRAYI_COPY_PLANE);
+    assert_int_equal(permuted(3, source, target, 0, NULL).way, DRAYI_COPY_STORES);
+    assert_int_equal(permuted(4096, source, target, 0, &stream).way, DRAYI_COPY_STREAM);
+}
+
+static void permutes_are_right_however_they_are_cut(void **unused)
+{
+    (void)unused;
+    enum { room = 4 << 20 };
+    static const uint64_t runs[] = {1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 320, 2048};
+    _Alignas(64) static uint8_t source[room], got[room], wanted[room];
+    backend_rig_fill(source, room, 0);
+    uint64_t state = 11;
+    drayi_stream streams[2] = {drayi_stream_named("AVX2"), drayi_stream_named("SSE2")};
+    for (int round = 0; round < 400; round++) {
+        uint64_t run = runs[random_next(&state) % 12], gap = random_next(&state) % 2 * 64;
+        const drayi_stream *stream = &streams[random_next(&state) % 2];
+        if (!stream->copy || round % 3 == 0)
+            stream = NULL;
+        uint8_t *from = source + random_next(&state) % 65;
+        drayi_copy_shape shape = permuted(run, from, got, gap, stream);
+        const uint64_t used = 2 * 24 * 20 * run + run + gap;
+        memset(got, 0x55, used + 64);
+        memset(wanted, 0x55, used + 64);
+        for (uint64_t i = 0; i < (uint64_t)2 * 24 * 20; i++) {
+            uint64_t twice = i / 480, token = i / 20 % 24, head = i % 20;
+            memcpy(wanted + twice * (481 * run + gap) + (head * 24 + token) * run, from + i * run,
+                   run);
+        }
+        for (uint64_t at = 0; at < shape.bytes;) {
+            uint64_t part = 1 + random_next(&state) % (shape.bytes - at);
+            drayi_copy_shape_range(&shape, at, part);
+            at += part;
+        }
+        assert_memory_equal(got, wanted, used + 64);
+    }
 }
 
 static void loops_that_touch_become_one_run(void **unused)
@@ -136,7 +234,7 @@ static void loops_that_touch_become_one_run(void **unused)
                                 {.count = 1, .source_stride = 9, .target_stride = 5},
                                 {.count = 6, .source_stride = 100, .target_stride = 100}};
     dray_segment segment = {.run_bytes = 100, .loops = loops, .loop_count = 3};
-    drayi_copy_shape shape = drayi_copy_shape_of(&segment, memory, memory);
+    drayi_copy_shape shape = drayi_copy_shape_of(&segment, memory, memory, NULL);
     assert_int_equal(shape.loop_count, 0);
     assert_int_equal(shape.run_bytes, 2400);
     assert_int_equal(shape.bytes, 2400);
@@ -148,9 +246,9 @@ static void a_loop_of_zero_moves_nothing(void **unused)
     uint8_t from[8] = {1}, to[8] = {0};
     const dray_loop loop = {.count = 0, .source_stride = 8, .target_stride = 8};
     dray_segment segment = {.run_bytes = 8, .loops = &loop, .loop_count = 1};
-    drayi_copy_shape shape = drayi_copy_shape_of(&segment, from, to);
+    drayi_copy_shape shape = drayi_copy_shape_of(&segment, from, to, NULL);
     assert_int_equal(shape.bytes, 0);
-    drayi_copy_shape_range(&shape, 0, 0, NULL);
+    drayi_copy_shape_range(&shape, 0, 0);
     assert_int_equal(to[0], 0);
 }
 
@@ -431,6 +529,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streaming_stores_copy_every_alignment_and_touch_nothing_else),
         cmocka_unit_test(shapes_copy_what_the_loops_say_however_they_are_cut),
+        cmocka_unit_test(small_elements_are_transposed_as_one_by_one),
+        cmocka_unit_test(the_way_is_chosen_by_every_pair_and_not_by_the_first),
+        cmocka_unit_test(permutes_are_right_however_they_are_cut),
         cmocka_unit_test(loops_that_touch_become_one_run),
         cmocka_unit_test(a_loop_of_zero_moves_nothing),
         cmocka_unit_test(edges_are_all_pairs_of_host_memory_and_the_drop),
