@@ -70,13 +70,19 @@ typedef enum dray_direct {
     DRAY_DIRECT_ONLY = 2   ///< DRAY_E_UNSUPPORTED where direct I/O cannot carry the aligned part
 } dray_direct;
 
+typedef enum dray_disjoint {
+    DRAY_DISJOINT_UNKNOWN = 0,
+    DRAY_DISJOINT_TARGETS = 1, ///< no target overlaps another
+    DRAY_DISJOINT_ALL = 2      ///< nor a source
+} dray_disjoint;
+
 typedef struct dray_plan_options {
     size_t struct_bytes;
     dray_direct direct;
     uint32_t lanes;         ///< operations in flight; 0: what the edges like best
     uint64_t step_bytes;    ///< size of one operation; 0: what the edges like best
     uint64_t staging_bytes; ///< most memory for the staging slots of two-hop routes; 0: 32 MiB
-    uint32_t targets_disjoint; ///< 1: the caller has proven that no targets overlap; the check is skipped
+    dray_disjoint targets_disjoint; ///< what the caller has proven already; that check is skipped
     uint32_t reserved;
     /// Whose driver locks the staging slots, so that the device reads them by itself. NULL: the slots are
     /// ordinary memory. Borrowed: must live as long as the plan and its transfers.

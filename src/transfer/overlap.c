@@ -345,6 +345,8 @@ static uint64_t boxes_collect(const drayi_planner *planner, drayi_extent *out)
 
 dray_status drayi_planner_check_overlap(drayi_planner *planner, dray_error *error)
 {
+    if (planner->options.targets_disjoint == DRAY_DISJOINT_ALL)
+        return DRAY_OK;
     DRAY_TRY(sides_choose(planner, error));
     for (uint32_t i = 0; planner->options.targets_disjoint == 0 && i < planner->move_count; i++) {
         if (planner->plan->regions[planner->moves[i].target].compared_as_target)

@@ -256,6 +256,10 @@ static dray_status arguments_check(const dray_copy *copies, uint64_t copy_count,
         options->direct != DRAY_DIRECT_ONLY)
         return dray_fail(error, DRAY_E_INVALID, "plan: direct is %d, one of 0, 1, 2 is wanted",
                          (int)options->direct);
+    if ((unsigned)options->targets_disjoint > DRAY_DISJOINT_ALL)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "plan: targets_disjoint is %d, one of 0, 1, 2 is wanted",
+                         (int)options->targets_disjoint);
     return DRAY_OK;
 }
 
