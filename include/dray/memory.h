@@ -59,7 +59,8 @@ typedef struct dray_file_options {
     uint32_t writable; ///< 0: read only
     uint32_t create;   ///< 1: make the file (0600); an existing one is an error unless `replace`
     uint32_t replace;  ///< with create: 1: use an existing regular file too, truncating it
-    uint32_t reserved;
+    /// With create: 1: `path` is a folder; the file has no name and goes with its last region.
+    uint32_t anonymous;
     uint64_t bytes; ///< with create: size to reserve (fallocate; written zeros where that is refused)
 } dray_file_options;
 

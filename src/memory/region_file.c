@@ -75,11 +75,52 @@ static dray_status file_reserve(const drayi_os *os, int fd, const char *path, ui
     return DRAY_OK;
 }
 
+/// Does a failing creation leave a name behind that was not there before?
+static bool has_new_name(const dray_file_options *options)
+{
+    return options->create && !options->replace && !options->anonymous;
+}
+
+/// Where the file system has no O_TMPFILE: a name nobody guesses, taken away at once.
+static dray_status file_open_unnamed(const drayi_os *os, const char *folder, int *out_fd,
+                                     dray_error *error)
+{
+    int fd;
+    do
+        fd = os->open(folder, O_RDWR | O_TMPFILE, 0600);
+    while (fd == -EINTR);
+    if (fd >= 0) {
+        *out_fd = fd;
+        return DRAY_OK;
+    }
+    if (fd != -EOPNOTSUPP && fd != -EISDIR && fd != -EINVAL)
+        return dray_fail_os(error, -fd, "open", "create a file without a name in %s", folder);
+    uint64_t number;
+    int code = os->random(&number, sizeof(number));
+    if (code < 0)
+        return dray_fail_os(error, -code, "getrandom", "create a file without a name in %s", folder);
+    char path[4096];
+    int length = snprintf(path, sizeof(path), "%s/.dray-%016" PRIx64, folder, number);
+    if (length < 0 || (size_t)length >= sizeof(path))
+        return dray_fail_os(error, ENAMETOOLONG, "open", "create a file without a name in %s",
+                            folder);
+    DRAY_TRY(drayi_open_file(os, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, out_fd, error));
+    code = os->unlink(path);
+    if (code == 0)
+        return DRAY_OK;
+    drayi_close_file(os, *out_fd);
+    *out_fd = -1;
+    return dray_fail_os(error, -code, "unlink", "take the name of %s away", path);
+}
+
 static dray_status file_create(const drayi_os *os, const char *path,
                                const dray_file_options *options, int *out_fd, dray_error *error)
 {
     int flags = O_RDWR | O_CREAT | O_NOFOLLOW | (options->replace ? 0 : O_EXCL);
-    DRAY_TRY(drayi_open_file(os, path, flags, 0600, out_fd, error));
+    if (options->anonymous)
+        DRAY_TRY(file_open_unnamed(os, path, out_fd, error));
+    else
+        DRAY_TRY(drayi_open_file(os, path, flags, 0600, out_fd, error));
     dray_status status = DRAY_OK;
     drayi_file_facts facts;
     if (options->replace) { // what was there must be a file of ours to truncate, not a FIFO or a device
@@ -93,7 +134,7 @@ static dray_status file_create(const drayi_os *os, const char *path,
     if (status != DRAY_OK) {
         drayi_close_file(os, *out_fd);
         *out_fd = -1;
-        if (!options->replace)
+        if (has_new_name(options))
             os->unlink(path);
     }
     return status;
@@ -119,8 +160,12 @@ dray_status dray_region_open(dray_context *context, const char *path, const dray
     DRAY_TRY(drayi_options(&options, sizeof(options), given, "dray_file_options", error));
     if (options.create && !options.writable)
         return dray_fail(error, DRAY_E_INVALID, "open %s: create without writable", path);
-    if (!options.create && (options.replace || options.bytes))
-        return dray_fail(error, DRAY_E_INVALID, "open %s: replace and bytes need create", path);
+    if (!options.create && (options.replace || options.bytes || options.anonymous))
+        return dray_fail(error, DRAY_E_INVALID, "open %s: replace, anonymous and bytes need create",
+                         path);
+    if (options.replace && options.anonymous)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "open %s: a file without a name has nothing to replace", path);
     int fd = -1;
     if (options.create)
         DRAY_TRY(file_create(env->os, path, &options, &fd, error));
@@ -130,7 +175,7 @@ dray_status dray_region_open(dray_context *context, const char *path, const dray
     dray_status status = file_region(env, fd, path, options.writable != 0, out_region, error);
     if (status != DRAY_OK) {
         drayi_close_file(env->os, fd);
-        if (options.create && !options.replace)
+        if (has_new_name(&options))
             env->os->unlink(path);
     }
     return status;

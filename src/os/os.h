@@ -107,7 +107,10 @@ typedef struct drayi_os {
     int (*memory_facts)(drayi_memory_facts *out);
     int (*process_memory)(uint64_t *out_resident, uint64_t *out_peak); // VmRSS, VmHWM in bytes
     uint64_t (*page_bytes)(void);
-    uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
+    uint64_t (*huge_page_bytes)(void);                       // 0: transparent huge pages are off
+    int (*numa_bind)(void *at, size_t bytes, uint32_t node); // pages that are not there yet; mbind
+    int (*numa_node)(void);                                  // of the calling thread
+    uint32_t (*numa_nodes)(void);                            // 1: one, or none that is known
 
     // shared libraries, loaded for good: vendors' drivers start threads and do not survive unloading.
     // Handlers that the library's own start-up puts over the program's signals are taken off again.

@@ -4,6 +4,7 @@
 /// answer -ENOSYS there; the callers have a way without each of them.
 #include "os/os.h"
 #include "os/os_net.h"
+#include "os/os_numa.h"
 #include "os/os_uring.h"
 
 #include <dirent.h>
@@ -690,6 +691,9 @@ const drayi_os drayi_os_linux = {
     .process_memory = linux_process_memory,
     .page_bytes = linux_page_bytes,
     .huge_page_bytes = linux_huge_page_bytes,
+    .numa_bind = drayi_numa_bind,
+    .numa_node = drayi_numa_node,
+    .numa_nodes = drayi_numa_nodes,
     .library_open = linux_library_open,
     .library_symbol = linux_library_symbol,
     .library_close = linux_library_close,
