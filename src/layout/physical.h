@@ -27,7 +27,7 @@ struct dray_layout {
 dray_status drayi_layout_new(dray_agent *agent, const dray_layout_geometry *geometry,
                              dray_layout **out_layout, dray_error *error);
 
-// options.c: what of the request can be checked before anything is made.
+// request.c: what of the request can be checked before anything is made.
 typedef struct drayi_layout_request {
     dray_layout_options options;
     dray_layout_allocation allocate; // exactly one of the three is filled; the options tell which
