@@ -175,8 +175,10 @@ static void print_ratio(FILE *out, const transfer_case *each, const transfer_cas
     for (uint32_t i = 0; i < rounds; i++)
         ratios[i] = each->rates[i] / base->rates[i];
     snprintf(name, sizeof(name), "ratio_to_%s", base->name);
-    for (char *at = name; *at; at++)
-        *at = *at == ' ' || *at == ',' || *at == '-' ? '_' : *at;
+    for (char *at = name; *at; at++) {
+        if (strchr(" ,-", *at))
+            *at = '_';
+    }
     bench_print_spread(out, name, bench_spread_of(ratios, rounds));
 }
 
@@ -380,8 +382,9 @@ static dray_status files_measure(transfer_state *state, const char *folder, bool
 static dray_status overhead_measure(transfer_state *state, dray_error *error)
 {
     enum { count = 1 << 16, block = 4096 };
-    dray_region_options options = {
-        .struct_bytes = sizeof(options), .storage = DRAY_STORAGE_NULL, .bytes = count * block};
+    dray_region_options options = {.struct_bytes = sizeof(options),
+                                   .storage = DRAY_STORAGE_NULL,
+                                   .bytes = (uint64_t)count * block};
     dray_region *nowhere = NULL;
     dray_copy *copies = calloc(count, sizeof(*copies));
     uint32_t *order = calloc(count, sizeof(*order));

@@ -51,6 +51,7 @@
 // clang-format on
 
 typedef struct drayi_ucx_calls {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): the name of a function and of a member
 #define DRAYI_UCX_MEMBER(name) __typeof__(&name) name;
     DRAYI_UCX_CALLS(DRAYI_UCX_MEMBER)
 #undef DRAYI_UCX_MEMBER
