@@ -46,6 +46,14 @@ typedef struct drayi_address {
     uint32_t count;
 } drayi_address;
 
+/// How work in a child process ended.
+typedef struct drayi_trial {
+    int code;       // what the work returned, when it returned
+    int signal;     // that ended it; 0: none
+    bool timed_out; // it was ended after its time
+    char why[256];  // as the work wrote it
+} drayi_trial;
+
 /// One completion of the ring, already taken off its queue.
 typedef struct drayi_uring_event {
     uint64_t user_data;
@@ -120,6 +128,15 @@ typedef struct drayi_os {
     // One that is loaded already, by soname or by the path it was loaded from; NULL: none is. `global`:
     // what it exports is found by libraries that are opened from now on.
     void *(*library_find)(const char *name, bool global);
+    // Shared objects that may go again: RTLD_NOW | RTLD_LOCAL, and library_close() ends them.
+    void *(*module_open)(const char *path, char *out_why, size_t why_bytes); // NULL: out_why tells
+    int (*module_base)(void *library, uint64_t *out_base); // what is added to the file's addresses
+    int (*same_mapping)(const void *one, const void *other); // 1: of the same file, 0: of two
+    // 1: a library of the process (but not one opened through a descriptor) or of the system is called that
+    int (*soname_taken)(const char *soname, char *out_by, size_t by_bytes);
+    // Runs `work` in a child process and waits for it, at most so long. 0: *out tells how it went.
+    int (*trial)(int (*work)(void *self, char *out_why, size_t why_bytes), void *self,
+                 int64_t timeout_ns, drayi_trial *out);
 
     // events and time
     int (*event_fd)(void);                      // non-blocking, close-on-exec

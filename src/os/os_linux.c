@@ -3,6 +3,7 @@
 /// Calls that a libc or kernel of Debian 12 (glibc 2.36, Linux 6.1) may not know are made by number and
 /// answer -ENOSYS there; the callers have a way without each of them.
 #include "os/os.h"
+#include "os/os_module.h"
 #include "os/os_net.h"
 #include "os/os_numa.h"
 #include "os/os_uring.h"
@@ -698,6 +699,11 @@ const drayi_os drayi_os_linux = {
     .library_symbol = linux_library_symbol,
     .library_close = linux_library_close,
     .library_find = linux_library_find,
+    .module_open = drayi_module_open,
+    .module_base = drayi_module_base,
+    .same_mapping = drayi_same_mapping,
+    .soname_taken = drayi_soname_taken,
+    .trial = drayi_trial_run,
     .event_fd = linux_event_fd,
     .wait_fd = linux_wait_fd,
     .wait_fds = linux_wait_fds,

@@ -532,6 +532,40 @@ static int fault_process_memory(uint64_t *out_resident, uint64_t *out_peak)
 
 // --- events and time -----------------------------------------------------------------------------
 
+static void *fault_module_open(const char *path, char *out_why, size_t why_bytes)
+{
+    if (refused(FAULT_LIBRARY, "module_open") < 0) {
+        snprintf(out_why, why_bytes, "%s: injected", path);
+        return NULL;
+    }
+    return real->module_open(path, out_why, why_bytes);
+}
+
+static int fault_module_base(void *library, uint64_t *out_base)
+{
+    int code = refused(FAULT_LIBRARY, "module_base");
+    return code < 0 ? code : real->module_base(library, out_base);
+}
+
+static int fault_same_mapping(const void *one, const void *other)
+{
+    int code = refused(FAULT_LIBRARY, "same_mapping");
+    return code < 0 ? code : real->same_mapping(one, other);
+}
+
+static int fault_soname_taken(const char *soname, char *out_by, size_t by_bytes)
+{
+    int code = refused(FAULT_LIBRARY, "soname_taken");
+    return code < 0 ? code : real->soname_taken(soname, out_by, by_bytes);
+}
+
+static int fault_trial(int (*work)(void *self, char *out_why, size_t why_bytes), void *self,
+                       int64_t timeout_ns, drayi_trial *out)
+{
+    int code = refused(FAULT_LIBRARY, "trial");
+    return code < 0 ? code : real->trial(work, self, timeout_ns, out);
+}
+
 static int fault_event_fd(void)
 {
     int code = refused(FAULT_EVENT, "event_fd");
@@ -921,6 +955,11 @@ static void table_build(void)
     table.memfd = fault_memfd;
     table.seal = fault_seal;
     table.seals = fault_seals;
+    table.module_open = fault_module_open;
+    table.module_base = fault_module_base;
+    table.same_mapping = fault_same_mapping;
+    table.soname_taken = fault_soname_taken;
+    table.trial = fault_trial;
     table.memory_facts = fault_memory_facts;
     table.process_memory = fault_process_memory;
     table.event_fd = fault_event_fd;

@@ -36,7 +36,8 @@ enum {
     FAULT_RING = 1 << 7,  // uring_open, _read, _write, _cancel, _submit, _reap, _event_fd, _wait
     FAULT_COMPLETION = 1 << 8, // each completion that uring_reap hands out counts as one call
     FAULT_NET = 1 << 9,        // resolve, tcp_..., send, receive, wait_writable, watch_change
-    FAULT_ANY = (1 << 10) - 1
+    FAULT_LIBRARY = 1 << 10,   // module_open, module_base, same_mapping, soname_taken, trial
+    FAULT_ANY = (1 << 11) - 1
 };
 
 typedef struct fault_plan {
