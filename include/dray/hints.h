@@ -189,9 +189,11 @@ typedef struct dray_hint_entry {
     dray_hint_kind kind;
     dray_hint_release release; ///< RELEASE
     dray_hint_range range;
-    dray_hint_policy policy;     ///< POLICY
-    dray_hint_advice advice;     ///< ADVICE
-    dray_hint_location location; ///< PREFETCH
+    union {
+        dray_hint_policy policy;     ///< POLICY
+        dray_hint_advice advice;     ///< ADVICE
+        dray_hint_location location; ///< PREFETCH
+    };
 } dray_hint_entry;
 
 /// Owns: its list of entries; the ranges' regions are borrowed.
@@ -331,6 +333,7 @@ typedef struct dray_hint_call {
     uint32_t is_restore;         ///< 1: part of an undo
     uint32_t reserved;
     uint64_t first_range, range_count;
+    uint64_t nodes; ///< MBIND: a mask of NUMA nodes 0 to 63
     uint64_t bytes; ///< of all its ranges
     uint64_t step_bytes; ///< > 0: made once for every so many bytes, the next step's read-ahead started first
 } dray_hint_call;
@@ -340,7 +343,7 @@ typedef struct dray_hint_remark {
     uint64_t entry, entry_count;
     uint32_t is_skip; ///< 1: nothing is called for (this part of) the entry; 0: degraded, or known to do nothing
     uint32_t is_no_effect; ///< 1: accepted and known to do nothing
-    const char *text;      ///< static
+    const char *text;      ///< valid as long as the lowering
 } dray_hint_remark;
 
 /// The exact calls that a plan becomes on a backend, in their order. Owns: its lists.
@@ -355,7 +358,7 @@ typedef struct dray_hint_lower_options {
 
 /// Pure. DRAY_E_INVALID: the plan is not sound (dray_hint_plan_check); an unknown device or node.
 /// DRAY_E_NOSPACE: prefetched or preferred bytes exceed what a location has free, less the headroom; with
-/// the numbers. `options` may be NULL. What `reset` unsets is not known here: all axes it could unset are listed.
+/// the numbers. `options` may be NULL; `abilities` is kept by reference. What `reset` unsets is not known here: all axes it could unset are listed.
 DRAY_API dray_status dray_hint_plan_lower(const dray_hint_plan *plan,
                                           const dray_hint_abilities *abilities,
                                           const dray_hint_lower_options *options,
@@ -380,13 +383,13 @@ DRAY_API void dray_hint_lowering_print_json(const dray_hint_lowering *lowering,
 
 /// Ordered: the larger, the worse. An entry has the worst of its calls'.
 typedef enum dray_hint_outcome {
-    DRAY_HINT_PENDING = 0,   ///< not carried out yet, or still under way
-    DRAY_HINT_VERIFIED = 1,  ///< read back, or measured: it is so
-    DRAY_HINT_ACCEPTED = 2,  ///< the driver said yes, and offers no way to look
-    DRAY_HINT_NO_EFFECT = 3, ///< accepted, and known to do nothing here
-    DRAY_HINT_DEGRADED = 4, ///< something weaker was done, or less than asked for; `note` says what
-    DRAY_HINT_SKIPPED = 5,  ///< no call was made; `note` says why
-    DRAY_HINT_FAILED = 6    ///< `status`, `code` and `code_name` say how
+    DRAY_HINT_PENDING = 0,  ///< not carried out yet, or still under way
+    DRAY_HINT_VERIFIED = 1, ///< read back, or measured: it is so
+    DRAY_HINT_ACCEPTED = 2, ///< the driver said yes, and offers no way to look
+    DRAY_HINT_DEGRADED = 3, ///< something weaker was done, or less than asked for; `note` says what
+    DRAY_HINT_NO_EFFECT = 4, ///< accepted, and known to do nothing here
+    DRAY_HINT_SKIPPED = 5,   ///< no call was made; `note` says why
+    DRAY_HINT_FAILED = 6     ///< `status`, `code` and `code_name` say how
 } dray_hint_outcome;
 
 /// "verified", "accepted", "no-effect", ...
@@ -478,12 +481,13 @@ typedef struct dray_hint_run_options {
     uint32_t go_on;                ///< 1: entries behind a failed one are carried out all the same
     uint32_t no_journal;           ///< 1: nothing is read before; no undo
     uint32_t no_verify; ///< 1: nothing is read afterwards: what could be VERIFIED is ACCEPTED
-    uint32_t journal_pieces_max; ///< ranges with mixed settings are read in at most so many pieces; 0: 64
+    uint32_t journal_pieces_max; ///< before a change, a range is read whole and in up to so many pieces, in case
+                                 ///< they differ; 0: 16, and 1 in runs of more than 256 entries
 } dray_hint_run_options;
 
 /// Checks, looks at the memory (managed? inside its allocation?), reads what `reset` has to unset, and
-/// lowers. No hint is given yet. Errors as dray_hint_plan_lower(); also DRAY_E_INVALID: a range that is
-/// no managed memory and that the device may not touch either, with what it is.
+/// lowers. No hint is given yet. Errors as dray_hint_plan_lower(); also DRAY_E_INVALID: a range that is no
+/// managed memory and that the device may not touch either, with what it is.
 DRAY_API dray_status dray_hint_run_create(dray_hints *hints, const dray_hint_plan *plan,
                                           const dray_hint_run_options *options,
                                           dray_hint_run **out_run, dray_error *error);

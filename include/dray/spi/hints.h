@@ -37,6 +37,7 @@ typedef struct dray_hint_memory {
     uint64_t first, bytes; ///< of the allocation; bytes 0: not told
     uint32_t read_only;    ///< host: pages cannot be written
     uint32_t usm;          ///< OpenCL: 1 USM, 0 SVM
+    uint64_t step_bytes;   ///< host, kind FILE: how far its device reads ahead at once
 } dray_hint_memory;
 
 /// What a call answered. Zeroed by the caller; an unchanged answer means: accepted, and what can be read
