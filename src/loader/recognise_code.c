@@ -111,6 +111,13 @@ drayi_code drayi_recognise_code(const uint8_t *prefix, uint64_t prefix_bytes, ui
     return code;
 }
 
+uint32_t drayi_sniff_code(drayi_code code, const uint8_t *prefix, uint64_t prefix_bytes,
+                          uint64_t total_bytes)
+{
+    uint32_t score;
+    return drayi_recognise_code(prefix, prefix_bytes, total_bytes, &score) == code ? score : 0;
+}
+
 const char *drayi_code_name(drayi_code code)
 {
     static const char *const names[] = {

@@ -29,6 +29,10 @@ enum { DRAYI_CODE_PREFIX = 4096 }; // as much as is looked at
 drayi_code drayi_recognise_code(const uint8_t *prefix, uint64_t prefix_bytes, uint64_t total_bytes,
                                 uint32_t *out_score);
 
+/// The same as a loader's `sniff`: how sure it is that this is `code`; 0: it is something else.
+uint32_t drayi_sniff_code(drayi_code code, const uint8_t *prefix, uint64_t prefix_bytes,
+                          uint64_t total_bytes);
+
 /// "elf", "cubin", ... as loaders are called; for those without a loader what it is ("hsaco").
 const char *drayi_code_name(drayi_code code);
 
