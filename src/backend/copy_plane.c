@@ -110,7 +110,7 @@ __attribute__((always_inline)) static inline void square_transpose(
         rows[i] = _mm_loadu_si128((const __m128i *)(const void *)(source + i * source_pitch));
     for (unsigned left = side; left > 1; left /= 2) {
         for (unsigned i = 0; i < side / 2; i++) {
-            mixed[2 * i] = low(rows[i], rows[i + side / 2]);
+            mixed[(size_t)2 * i] = low(rows[i], rows[i + side / 2]);
             mixed[2 * i + 1] = high(rows[i], rows[i + side / 2]);
         }
         memcpy(rows, mixed, side * sizeof(rows[0]));
