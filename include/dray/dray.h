@@ -10,6 +10,7 @@
 #include "dray/ffi.h"
 #include "dray/hints.h"
 #include "dray/layout.h"
+#include "dray/listener.h"
 #include "dray/memory.h"
 #include "dray/model_data.h"
 #include "dray/module.h"

@@ -203,6 +203,10 @@ DRAY_API dray_status dray_loaded_digest(const dray_loaded *loaded, uint64_t inde
 /// The same over any bytes of a region. Nothing else may be writing them.
 DRAY_API dray_status dray_span_digest(dray_context *context, const dray_span *span,
                                       dray_digest kind, char out_hex[65], dray_error *error);
+/// The same for bytes that an agent has to fetch: those of a peer's region. They are read in pieces.
+DRAY_API dray_status dray_agent_digest(dray_context *context, dray_agent *agent,
+                                       const dray_span *span, dray_digest kind, char out_hex[65],
+                                       dray_error *error);
 
 /// DLPack export for host memory (dlpack.h 1.0 `DLManagedTensorVersioned *`, read-only flag set). Keeps
 /// the destination alive until its deleter runs. DRAY_E_UNSUPPORTED: dtype without DLPack code, DISK, NULL,

@@ -13,6 +13,7 @@ typedef struct digest_subject {
     const dray_loaded *loaded; // NULL: a span
     const drayi_loaded_tensor *entry;
     dray_context *context;
+    dray_agent *agent; // that fetches the span's bytes, or NULL
     dray_span span;
 } digest_subject;
 
@@ -22,6 +23,8 @@ static dray_status subject_read(const digest_subject *subject, drayi_take take, 
     if (subject->loaded)
         return drayi_loaded_read(subject->loaded, subject->entry, 0, subject->span.bytes, take,
                                  self, error);
+    if (subject->agent)
+        return drayi_agent_read(subject->context, subject->agent, &subject->span, take, self, error);
     return drayi_span_read(subject->context, &subject->span, take, self, error);
 }
 
@@ -92,6 +95,13 @@ dray_status dray_span_digest(dray_context *context, const dray_span *span, dray_
                              char out_hex[65], dray_error *error)
 {
     const digest_subject subject = {.context = context, .span = *span};
+    return subject_digest(&subject, kind, out_hex, error);
+}
+
+dray_status dray_agent_digest(dray_context *context, dray_agent *agent, const dray_span *span,
+                              dray_digest kind, char out_hex[65], dray_error *error)
+{
+    const digest_subject subject = {.context = context, .agent = agent, .span = *span};
     return subject_digest(&subject, kind, out_hex, error);
 }
 

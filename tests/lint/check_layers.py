@@ -19,6 +19,7 @@ PUBLIC = {
     "ffi.h": "abi",
     "export.h": "abi",
     "trust.h": "base",  # plain facts
+    "listener.h": "transfer",
     "model_data.h": "memory",  # the bytes of a file, and where they are
     "spi/region.h": "memory",  # what memory shows to plug-ins
     "dray.h": "all",  # includes everything, for users
