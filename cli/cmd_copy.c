@@ -6,6 +6,7 @@
 #include "json_out.h"
 #include "location.h"
 #include "progress.h"
+#include "secret.h"
 #include "table.h"
 #include "terminal.h"
 #include "text.h"
@@ -29,6 +30,7 @@ typedef struct copy_values {
     uint64_t bytes;
     location via;
     option_number threads;
+    const char *secret_file;
     bool replace, verify, explain, json;
 } copy_values;
 
@@ -58,6 +60,7 @@ typedef struct copy_job {
     progress bar;
     copy_end source, target;
     dray_device *via_device;
+    secret secret;
     dray_device *staging_device; // whose driver locks the staging; NULL: nobody's
     dray_agent *agent;
     copy_way straight;
@@ -77,7 +80,7 @@ static bool parse_via(const char *text, void *field, option_problem *problem)
 {
     location *via = field;
     bool memory = location_parse(text, via) && via->storage != DRAY_STORAGE_DISK &&
-                  via->storage != DRAY_STORAGE_NULL;
+                  via->storage != DRAY_STORAGE_NULL && via->storage != DRAY_STORAGE_REMOTE;
     return memory || option_wrong(problem, "wanted system, pinned, or a device like opencl:0");
 }
 
@@ -87,11 +90,17 @@ static bool end_parse(const char *name, const char *text, location *out, option_
         return true;
     char *safe = text_safe_start(text, strlen(text), 64);
     option_wrong(problem,
-                 "%s is \"%s\"; wanted system, pinned, disk:PATH, or a device like opencl:0 or "
-                 "cuda:0 (dray devices lists them)",
+                 "%s is \"%s\"; wanted system, pinned, disk:PATH, agent://HOST:PORT/REGION, or a "
+                 "device like opencl:0 or cuda:0 (dray devices lists them)",
                  name, safe);
     free(safe);
     return false;
+}
+
+/// Fresh memory is as large as it is made; files and peers' regions are there already.
+static bool has_size(const location *at)
+{
+    return at->storage == DRAY_STORAGE_DISK || at->storage == DRAY_STORAGE_REMOTE;
 }
 
 static bool copy_check(const void *values, option_problem *problem)
@@ -101,10 +110,14 @@ static bool copy_check(const void *values, option_problem *problem)
     if (!end_parse("SRC", given->source, &source, problem) ||
         !end_parse("DST", given->target, &target, problem))
         return false;
-    if (source.storage != DRAY_STORAGE_DISK && given->bytes == 0)
+    if (!has_size(&source) && given->bytes == 0)
         return option_wrong(problem, "SRC is memory, which has no size of its own: --bytes SIZE");
     if (given->replace && target.storage != DRAY_STORAGE_DISK)
         return option_wrong(problem, "--replace is about files, and DST is none");
+    if (given->secret_file && source.storage != DRAY_STORAGE_REMOTE &&
+        target.storage != DRAY_STORAGE_REMOTE)
+        return option_wrong(problem,
+                            "--secret-file is about agents, and neither SRC nor DST is one");
     return true;
 }
 
@@ -117,21 +130,49 @@ static dray_status memory_make(copy_job *job, const location *at, dray_device *d
     return dray_region_create(job->base.context, &options, out, &job->base.error);
 }
 
-static dray_status source_file_open(copy_job *job)
+/// Asks the agent there for its regions, and opens the one that is meant.
+static dray_status remote_open(copy_job *job, copy_end *end)
 {
     dray_error *error = &job->base.error;
-    dray_status status =
-        dray_region_open(job->base.context, job->source.at.path, NULL, &job->source.region, error);
+    dray_connect_options options = {.struct_bytes = sizeof(options),
+                                    .secret = secret_bytes(&job->secret),
+                                    .secret_bytes = job->secret.count};
+    dray_peer *peer;
+    dray_status status = dray_agent_connect(job->agent, end->at.address, &options, &peer, error);
+    return status == DRAY_OK ? dray_peer_open(peer, end->at.region, &end->region, error) : status;
+}
+
+/// Opens what is there already, and tells how much of it is wanted.
+static dray_status source_open(copy_job *job)
+{
+    dray_error *error = &job->base.error;
+    bool disk = job->source.at.storage == DRAY_STORAGE_DISK;
+    const char *name = disk ? job->source.at.path : job->source.at.region;
+    dray_status status = disk ? dray_region_open(job->base.context, job->source.at.path, NULL,
+                                                 &job->source.region, error)
+                              : remote_open(job, &job->source);
     if (status != DRAY_OK)
         return status;
     uint64_t there = dray_region_bytes(job->source.region);
     job->bytes = job->given->bytes ? job->given->bytes : there;
     if (job->bytes > there)
         return dray_fail(error, DRAY_E_INVALID, "%s has %" PRIu64 " bytes, --bytes wants %" PRIu64,
-                         job->source.at.path, there, job->bytes);
+                         name, there, job->bytes);
     if (job->bytes == 0)
-        return dray_fail(error, DRAY_E_INVALID, "%s is empty: there is nothing to copy",
-                         job->source.at.path);
+        return dray_fail(error, DRAY_E_INVALID, "%s is empty: there is nothing to copy", name);
+    return DRAY_OK;
+}
+
+static dray_status target_remote_open(copy_job *job)
+{
+    dray_status status = remote_open(job, &job->target);
+    if (status != DRAY_OK)
+        return status;
+    uint64_t room = dray_region_bytes(job->target.region);
+    if (room < job->bytes)
+        return dray_fail(&job->base.error, DRAY_E_NOSPACE,
+                         "%s has %" PRIu64 " bytes, %" PRIu64 " are to be copied",
+                         job->target.at.region, room, job->bytes);
     return DRAY_OK;
 }
 
@@ -208,7 +249,22 @@ static dray_status source_fill(copy_job *job)
 
 // --- agent -----------------------------------------------------------------------------------------
 
-/// The backends of all devices that take part.
+/// Does an agent take part? *out_far: one that is perhaps on another machine.
+static bool has_remote(const copy_job *job, bool *out_far)
+{
+    const location *const ends[] = {&job->source.at, &job->target.at};
+    bool any = false;
+    *out_far = false;
+    for (size_t i = 0; i < 2; i++) {
+        if (ends[i]->storage != DRAY_STORAGE_REMOTE)
+            continue;
+        any = true;
+        *out_far = *out_far || !location_is_here(ends[i]->address);
+    }
+    return any;
+}
+
+/// The backends of all devices and agents that take part.
 static dray_status agent_make(copy_job *job)
 {
     dray_device *const devices[] = {job->target.device, job->source.device, job->via_device};
@@ -226,8 +282,17 @@ static dray_status agent_make(copy_job *job)
         if (!job->staging_device && info.capabilities & (DRAY_DEVICE_PINNED | DRAY_DEVICE_REGISTER))
             job->staging_device = devices[i];
     }
-    dray_agent_options options = {
-        .struct_bytes = sizeof(options), .name = "copy", .backends = count > 1 ? names : NULL};
+    bool far;
+    if (has_remote(job, &far)) {
+        dray_status status = secret_read(job->given->secret_file, &job->secret, &job->base.error);
+        if (status != DRAY_OK)
+            return status;
+        names[count++] = "ucx";
+    }
+    dray_agent_options options = {.struct_bytes = sizeof(options),
+                                  .name = "copy",
+                                  .backends = count > 1 ? names : NULL,
+                                  .reach = far ? DRAY_REACH_NETWORK : DRAY_REACH_HOST};
     return dray_agent_create(job->base.context, &options, &job->agent, &job->base.error);
 }
 
@@ -247,14 +312,16 @@ static dray_status places_open(copy_job *job)
     if (status != DRAY_OK)
         return status;
     job->bytes = job->given->bytes;
-    status = job->source.at.storage == DRAY_STORAGE_DISK
-                 ? source_file_open(job)
-                 : memory_make(job, &job->source.at, job->source.device, job->bytes,
-                               &job->source.region);
-    if (status == DRAY_OK && job->source.at.storage != DRAY_STORAGE_DISK)
+    bool there = has_size(&job->source.at);
+    status = there ? source_open(job)
+                   : memory_make(job, &job->source.at, job->source.device, job->bytes,
+                                 &job->source.region);
+    if (status == DRAY_OK && !there)
         status = source_fill(job);
     if (status != DRAY_OK)
         return status;
+    if (job->target.at.storage == DRAY_STORAGE_REMOTE)
+        return target_remote_open(job);
     return job->target.at.storage == DRAY_STORAGE_DISK
                ? target_file_open(job)
                : memory_make(job, &job->target.at, job->target.device, job->bytes,
@@ -486,6 +553,9 @@ static dray_status copy_bytes(copy_job *job)
 static dray_status end_digest(copy_job *job, copy_end *end)
 {
     const dray_span span = {.region = end->region, .bytes = job->bytes};
+    if (end->at.storage == DRAY_STORAGE_REMOTE)
+        return dray_agent_digest(job->base.context, job->agent, &span, DRAY_DIGEST_XXH3_128,
+                                 end->digest, &job->base.error);
     return dray_span_digest(job->base.context, &span, DRAY_DIGEST_XXH3_128, end->digest,
                             &job->base.error);
 }
@@ -592,6 +662,7 @@ static void job_end(copy_job *job, dray_status status)
     for (size_t i = 0; i < job->reason_count; i++)
         free(job->reasons[i]);
     free(job->reasons);
+    secret_wipe(&job->secret);
 }
 
 static int copy_run(const void *values)
@@ -620,6 +691,9 @@ static const option copy_options[] = {
      .parse = parse_via, .at = offsetof(copy_values, via)},
     {"verify", NULL, "read both sides back afterwards and compare their XXH3-128",
      .at = offsetof(copy_values, verify)},
+    {"secret-file", "FILE",
+     "the secret shared with an agent (default: the value of " SECRET_VARIABLE ", if any)",
+     .parse = option_text, .at = offsetof(copy_values, secret_file)},
     {"replace", NULL, "write over a file that exists", .at = offsetof(copy_values, replace)},
     {"threads", "N", "threads of the pool; 0: none (default: one per processor, 16 at most)",
      .parse = option_count, .at = offsetof(copy_values, threads)},
@@ -633,9 +707,10 @@ static const option_operand target_operand = {.name = "DST", .at = offsetof(copy
 
 const command command_copy = {
     .name = "copy",
-    .summary = "bytes between files, memory and devices, straight or through a device",
+    .summary = "bytes between files, memory, devices and agents, straight or through a device",
     .description =
-        "SRC and DST are system, pinned, disk:PATH, a device like opencl:0 or cuda:0, or managed:DEVICE.\n"
+        "SRC and DST are system, pinned, disk:PATH, a device like opencl:0 or cuda:0, managed:DEVICE, or\n"
+        "agent://HOST:PORT/REGION, a region that `dray agent serve` shares.\n"
         "Memory as a source is filled with a pattern; memory as a target is given back at the end. A file\n"
         "as a target must not exist, unless --replace is given, and is removed when the copy fails;\n"
         "`seconds` ends when it is on the disk.\n",

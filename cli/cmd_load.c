@@ -34,7 +34,8 @@ typedef struct load_values {
 
 static bool parse_to(const char *text, void *field, option_problem *problem)
 {
-    return location_parse(text, field) ||
+    location *to = field;
+    return (location_parse(text, to) && to->storage != DRAY_STORAGE_REMOTE) ||
            option_wrong(problem, "wanted system, pinned, disk:PATH, null, a device like opencl:0 or "
                                  "cuda:0 (dray devices lists them), or managed:DEVICE");
 }

@@ -26,7 +26,8 @@ typedef struct command {
 } command;
 
 extern const command command_inspect, command_load, command_copy, command_verify, command_manifest,
-    command_info, command_devices, command_bench, command_bench_weights, command_bench_transfer;
+    command_info, command_devices, command_bench, command_bench_weights, command_bench_transfer,
+    command_agent, command_agent_serve;
 
 /// What every benchmark says of its --rounds.
 bool bench_rounds_fit(option_number rounds, option_problem *problem);

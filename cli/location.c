@@ -15,6 +15,29 @@ static bool is_device(const char *text)
     return digits > 0 && digits <= 4 && !number[digits];
 }
 
+/// What stands behind "agent://": "HOST:PORT/REGION".
+static bool parse_agent(const char *text, location *out)
+{
+    const char *slash = strchr(text, '/');
+    size_t length = slash ? (size_t)(slash - text) : 0;
+    if (length == 0 || length >= sizeof(out->address) || !slash[1])
+        return false;
+    out->storage = DRAY_STORAGE_REMOTE;
+    memcpy(out->address, text, length);
+    out->region = slash + 1;
+    return true;
+}
+
+bool location_is_here(const char *address)
+{
+    static const char *const here[] = {"127.", "localhost:", "[::1]:"};
+    for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+        if (strncmp(address, here[i], strlen(here[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool location_parse(const char *text, location *out)
 {
     static const struct {
@@ -24,6 +47,8 @@ bool location_parse(const char *text, location *out)
                  {"pinned", DRAY_STORAGE_PINNED},
                  {"null", DRAY_STORAGE_NULL}};
     *out = (location){0};
+    if (strncmp(text, "agent://", 8) == 0)
+        return parse_agent(text + 8, out);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(text, words[i].word) == 0)
             out->storage = words[i].storage;
@@ -66,6 +91,8 @@ const char *location_words(const location *at, char out[LOCATION_TEXT_BYTES])
         return "new file";
     case DRAY_STORAGE_NULL:
         return "nowhere (null)";
+    case DRAY_STORAGE_REMOTE:
+        return "region of an agent";
     default:
         return "ordinary memory";
     }

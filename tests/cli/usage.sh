@@ -9,7 +9,7 @@ prints "inspect"
 exits 0 --version
 prints "dray 0.1.0"
 
-for verb in inspect load copy verify manifest info devices bench "bench weights" "bench transfer"; do
+for verb in inspect load copy verify manifest info devices bench "bench weights" "bench transfer" agent "agent serve"; do
     # shellcheck disable=SC2086 # some have two words
     exits 0 $verb --help
     prints "usage: dray $verb"
