@@ -316,6 +316,9 @@ DRAY_API const char *dray_hint_function_name(dray_hint_function function);
 /// "CU_MEM_ADVISE_SET_READ_MOSTLY", "MADV_COLD", "MPOL_PREFERRED", ...; NULL: the call takes none.
 DRAY_API const char *dray_hint_advice_name(dray_hint_function function, uint32_t advice);
 
+/// "none", "device", "host", "host_numa", "host_numa_current": for JSON.
+DRAY_API const char *dray_hint_place_name(dray_hint_place place);
+
 /// Consecutive entries that lie side by side in memory and want the same: one range of a call.
 typedef struct dray_hint_call_range {
     dray_hint_range range;
@@ -337,6 +340,9 @@ typedef struct dray_hint_call {
     uint64_t bytes; ///< of all its ranges
     uint64_t step_bytes; ///< > 0: made once for every so many bytes, the next step's read-ahead started first
 } dray_hint_call;
+
+/// The number that the call gets for its location: the index, and -1 for the host in the oldest calls of CUDA.
+DRAY_API int64_t dray_hint_call_location_id(const dray_hint_call *call);
 
 /// Why entries get no call, or another one than they asked for.
 typedef struct dray_hint_remark {

@@ -1,5 +1,4 @@
 /// A lowering in words and as JSON: the calls exactly as they are made, and why others are not.
-#include "hints/hint_words.h"
 #include "hints/lower.h"
 
 #include <inttypes.h>
@@ -31,8 +30,7 @@ static void end_line(printer *out)
     out->used = 0;
 }
 
-/// The number that a call gets for its location: the oldest calls of CUDA know the host as -1.
-static int64_t location_id(const dray_hint_call *call)
+int64_t dray_hint_call_location_id(const dray_hint_call *call)
 {
     bool by_number =
         call->function == DRAY_HINT_CU_ADVISE || call->function == DRAY_HINT_CU_PREFETCH;
@@ -119,7 +117,7 @@ static void json_call(printer *out, const dray_hint_call *call, bool is_last)
     else
         put(out, "null");
     put(out, ", \"location\": {\"type\": \"%s\", \"id\": %" PRId64 "}",
-        drayi_hint_place_name(call->location.place), location_id(call));
+        dray_hint_place_name(call->location.place), dray_hint_call_location_id(call));
     if (call->range_count > 1)
         put(out, ", \"ranges\": %" PRIu64, call->range_count);
     if (call->step_bytes)

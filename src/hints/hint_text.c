@@ -33,7 +33,7 @@ static void DRAY_PRINTF(2, 3) put(words *text, const char *format, ...)
         text->used += (size_t)wrote < room ? (size_t)wrote : room - 1;
 }
 
-const char *drayi_hint_place_name(dray_hint_place place)
+const char *dray_hint_place_name(dray_hint_place place)
 {
     switch (place) {
     case DRAY_HINT_NOWHERE:

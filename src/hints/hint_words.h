@@ -14,7 +14,4 @@ dray_status drayi_hint_advice_check(const dray_hint_advice *advice, dray_error *
 /// No bytes, overflow, NULL without a region.
 dray_status drayi_hint_range_check(const dray_hint_range *range, dray_error *error);
 
-/// "none", "device", "host", "host_numa", "host_numa_current": the word for JSON.
-const char *drayi_hint_place_name(dray_hint_place place);
-
 #endif
