@@ -124,7 +124,9 @@ static uint32_t pieces_inside(const drayi_migration *model, block_part part)
     return pieces;
 }
 
-static bool is_inside(const drayi_migration *model, uint64_t offset, uint64_t bytes)
+// Only asserted: a build without assertions has no use for it.
+__attribute__((unused)) static bool is_inside(const drayi_migration *model, uint64_t offset,
+                                              uint64_t bytes)
 {
     return bytes > 0 && drayi_inside(offset, bytes, model->bytes);
 }

@@ -15,5 +15,7 @@ for line in lines[1:]:
     assert "refused" in line or line["gigabytes_per_second"]["median"] > 0, line
 memory = [line for line in lines if line["way"] == "memory" and line["case"] == "dray"][0]
 assert memory["ratio_to_memcpy"]["median"] > 0 and memory["ratio_to_non_temporal_stores"]["median"] > 0
-assert [line["case"] for line in lines if "refused" in line] in ([], ["bare enqueue loop"] * 2)
+# What a machine cannot do is said, and only ever of a baseline.
+refused = {line["case"] for line in lines if "refused" in line}
+assert refused <= {"bare enqueue loop", "raw io_uring, depth 64"}, refused
 PYTHON
