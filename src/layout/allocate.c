@@ -6,7 +6,10 @@
 #include "memory/region.h"
 #include "os/os.h"
 
+#include <errno.h>
 #include <inttypes.h>
+
+enum { policy_bind = 2, nodes_max = 1024 }; // MPOL_BIND; the kernel's most nodes
 
 /// 0: what this kind of memory has by itself is enough.
 static uint64_t alignment_wanted(const dray_layout *layout, const dray_layout_allocation *wanted)
@@ -37,37 +40,42 @@ static dray_status memory_make(const dray_layout *layout, const dray_layout_allo
 // --- NUMA ----------------------------------------------------------------------------------------------------------
 
 /// The node that memory shall be on: the device's, or the calling thread's.
-static dray_status node_find(const dray_layout *layout, dray_device *device, uint32_t *out_node,
+static dray_status node_find(const dray_layout *layout, dray_device *device, unsigned *out_node,
                              dray_error *error)
 {
     const drayi_os *os = layout->env->os;
     *out_node = 0;
-    if (os->numa_nodes() == 1)
+    if (os->node_count() == 1)
         return DRAY_OK;
     if (!device) {
-        int node = os->numa_node();
-        if (node < 0)
-            return dray_fail_os(error, -node, "getcpu", "numa_aware: the thread's node");
-        *out_node = (uint32_t)node;
-        return DRAY_OK;
+        int code = os->node_here(out_node);
+        return code < 0 ? dray_fail_os(error, -code, "getcpu", "numa_aware: the thread's node")
+                        : DRAY_OK;
     }
     dray_device_info info;
     DRAY_TRY(dray_device_get_info(device, &info, error));
     if (info.numa_node < 0)
         return dray_fail(error, DRAY_E_UNSUPPORTED,
                          "numa_aware: which of the %u nodes %s is at is not known",
-                         os->numa_nodes(), info.name);
-    *out_node = (uint32_t)info.numa_node;
+                         os->node_count(), info.name);
+    *out_node = (unsigned)info.numa_node;
     return DRAY_OK;
 }
 
 /// Pages that do not exist yet are bound, then made: nothing has to be moved afterwards.
-static dray_status node_bind(const dray_layout *layout, dray_region *region, uint32_t node,
+static dray_status node_bind(const dray_layout *layout, dray_region *region, unsigned node,
                              dray_error *error)
 {
     drayi_env *env = layout->env;
-    uint64_t bytes = dray_region_bytes(region);
-    int code = env->os->numa_bind(dray_region_pointer(region), (size_t)bytes, node);
+    uint64_t bytes = dray_region_bytes(region), mask[nodes_max / 64] = {0};
+    if (node >= nodes_max)
+        return dray_fail(error, DRAY_E_UNSUPPORTED, "numa_aware: node %u is beyond %d", node,
+                         nodes_max - 1);
+    mask[node / 64] = UINT64_C(1) << (node % 64);
+    int code = env->os->node_bind(dray_region_pointer(region), (size_t)bytes, policy_bind, mask,
+                                  nodes_max + 1, 0); // the kernel reads one bit less
+    if (code == -ENOSYS && env->os->node_count() == 1)
+        code = 0; // a kernel without NUMA has nothing to bind to
     if (code < 0) {
         dray_fail_os(error, -code, "mbind", "numa_aware: %" PRIu64 " bytes to node %u", bytes, node);
         if (error)
@@ -81,7 +89,7 @@ static dray_status node_bind(const dray_layout *layout, dray_region *region, uin
 static dray_status bound_make(dray_layout *layout, const dray_layout_allocation *wanted,
                               dray_error *error)
 {
-    uint32_t node;
+    unsigned node;
     DRAY_TRY(node_find(layout, wanted->device, &node, error));
     bool driver_locks = wanted->storage == DRAY_STORAGE_PINNED && wanted->device;
     dray_region *host;

@@ -108,6 +108,7 @@ typedef struct drayi_os {
     int (*page_nodes)(void *const *pages, uint64_t count, const int *nodes,
                       int *out_status);   // move_pages; nodes NULL: only asks
     int (*node_here)(unsigned *out_node); // of the processor that runs this
+    unsigned (*node_count)(void); // the highest that is online, and one; 1: none that is known
     int (*memfd)(const char *name,
                  unsigned flags);   // memfd_create; MFD_NOEXEC_SEAL is -EINVAL before 6.3
     int (*seal)(int fd, int seals); // F_ADD_SEALS
@@ -115,10 +116,7 @@ typedef struct drayi_os {
     int (*memory_facts)(drayi_memory_facts *out);
     int (*process_memory)(uint64_t *out_resident, uint64_t *out_peak); // VmRSS, VmHWM in bytes
     uint64_t (*page_bytes)(void);
-    uint64_t (*huge_page_bytes)(void);                       // 0: transparent huge pages are off
-    int (*numa_bind)(void *at, size_t bytes, uint32_t node); // pages that are not there yet; mbind
-    int (*numa_node)(void);                                  // of the calling thread
-    uint32_t (*numa_nodes)(void);                            // 1: one, or none that is known
+    uint64_t (*huge_page_bytes)(void); // 0: transparent huge pages are off
 
     // shared libraries, loaded for good: vendors' drivers start threads and do not survive unloading.
     // Handlers that the library's own start-up puts over the program's signals are taken off again.

@@ -5,7 +5,6 @@
 #include "os/os.h"
 #include "os/os_module.h"
 #include "os/os_net.h"
-#include "os/os_numa.h"
 #include "os/os_uring.h"
 
 #include <dirent.h>
@@ -308,6 +307,24 @@ static int linux_node_here(unsigned *out_node)
 {
     unsigned cpu;
     return result_of((int)syscall(SYS_getcpu, &cpu, out_node, NULL));
+}
+
+/// "0", "0-3", "0,2": the number behind the last sign.
+static unsigned linux_node_count(void)
+{
+    char text[256];
+    int fd = open("/sys/devices/system/node/online", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 1;
+    ssize_t got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = 0;
+    const char *last = text;
+    for (const char *at = text; *at; at++) {
+        if (*at == '-' || *at == ',')
+            last = at + 1;
+    }
+    return (unsigned)strtoul(last, NULL, 10) + 1;
 }
 
 /// By number: AddressSanitizer replaces mlock() and munlock() by functions that do nothing and succeed.
@@ -685,6 +702,7 @@ const drayi_os drayi_os_linux = {
     .node_policy = linux_node_policy,
     .page_nodes = linux_page_nodes,
     .node_here = linux_node_here,
+    .node_count = linux_node_count,
     .memfd = linux_memfd,
     .seal = linux_seal,
     .seals = linux_seals,
@@ -692,9 +710,6 @@ const drayi_os drayi_os_linux = {
     .process_memory = linux_process_memory,
     .page_bytes = linux_page_bytes,
     .huge_page_bytes = linux_huge_page_bytes,
-    .numa_bind = drayi_numa_bind,
-    .numa_node = drayi_numa_node,
-    .numa_nodes = drayi_numa_nodes,
     .library_open = linux_library_open,
     .library_symbol = linux_library_symbol,
     .library_close = linux_library_close,

@@ -425,14 +425,6 @@ static int fault_resident(void *at, size_t bytes, unsigned char *out_pages)
     return real->resident(at, bytes, out_pages);
 }
 
-static int fault_numa_bind(void *at, size_t bytes, uint32_t node)
-{
-    int code = refused(FAULT_MEMORY, "numa_bind");
-    if (code < 0)
-        return code;
-    return real->numa_bind(at, bytes, node);
-}
-
 static int fault_lock(void *at, size_t bytes, bool on_fault)
 {
     int code = refused(FAULT_MEMORY, "lock");
@@ -944,7 +936,6 @@ static void table_build(void)
     table.unmap = fault_unmap;
     table.protect = fault_protect;
     table.advise = fault_advise;
-    table.numa_bind = fault_numa_bind;
     table.resident = fault_resident;
     table.lock = fault_lock;
     table.unlock = fault_unlock;
