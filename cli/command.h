@@ -29,6 +29,7 @@ extern const command command_inspect, command_load, command_copy, command_verify
     command_info, command_devices, command_bench, command_bench_weights, command_bench_transfer,
     command_agent, command_agent_serve;
 extern const command command_hints, command_hints_explain;
+extern const command command_layout, command_layout_plan;
 
 /// What every benchmark says of its --rounds.
 bool bench_rounds_fit(option_number rounds, option_problem *problem);

@@ -12,21 +12,21 @@ static dray_status counts_check(const dray_layout_config *config, dray_error *er
 {
     if (config->num_blocks == 0)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.num_blocks", DRAY_UNKNOWN,
-                              "layout: num_blocks must be at least 1, it is 0");
+                              "num_blocks must be at least 1, it is 0");
     if (config->num_layers == 0)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.num_layers", DRAY_UNKNOWN,
-                              "layout: num_layers must be at least 1, it is 0");
+                              "num_layers must be at least 1, it is 0");
     if (config->outer_dim == 0 || config->outer_dim > outer_max)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.outer_dim", DRAY_UNKNOWN,
-                              "layout: outer_dim must be 1 (MLA) or 2 (K and V), it is %u",
+                              "outer_dim must be 1 (MLA) or 2 (K and V), it is %u",
                               config->outer_dim);
     if (!drayi_is_power_of_two(config->page_size))
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.page_size", DRAY_UNKNOWN,
-                              "layout: page_size must be a positive power of 2, it is %" PRIu64,
+                              "page_size must be a positive power of 2, it is %" PRIu64,
                               config->page_size);
     if (config->inner_dim == 0)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.inner_dim", DRAY_UNKNOWN,
-                              "layout: inner_dim must be at least 1, it is 0");
+                              "inner_dim must be at least 1, it is 0");
     return DRAY_OK;
 }
 
@@ -34,12 +34,12 @@ static dray_status widths_check(const dray_layout_config *config, dray_error *er
 {
     if (!drayi_is_power_of_two(config->alignment))
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.alignment", DRAY_UNKNOWN,
-                              "layout: alignment must be a power of 2, it is %" PRIu64,
+                              "alignment must be a power of 2, it is %" PRIu64,
                               config->alignment);
     if (!drayi_is_power_of_two(config->dtype_width_bytes) ||
         config->dtype_width_bytes > dtype_width_max)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.dtype_width_bytes", DRAY_UNKNOWN,
-                              "layout: dtype_width_bytes must be a power of two and at most 8 "
+                              "dtype_width_bytes must be a power of two and at most 8 "
                               "bytes, it is %u",
                               config->dtype_width_bytes);
     return DRAY_OK;
@@ -50,12 +50,12 @@ static dray_status heads_check(const dray_layout_config *config, dray_error *err
     if (config->num_heads == 0 && config->format != DRAY_BLOCK_NHD)
         return dray_fail_rule(
             error, DRAY_E_INVALID, "layout.num_heads", DRAY_UNKNOWN,
-            "layout: num_heads is required for the block format %s; only NHD can do "
+            "num_heads is required for the block format %s; only NHD can do "
             "without",
             dray_block_format_name(config->format));
     if (config->num_heads && config->inner_dim % config->num_heads)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.num_heads", DRAY_UNKNOWN,
-                              "layout: inner_dim must be divisible by num_heads, %" PRIu64
+                              "inner_dim must be divisible by num_heads, %" PRIu64
                               " is not by %u",
                               config->inner_dim, config->num_heads);
     return DRAY_OK;
@@ -69,7 +69,7 @@ static dray_status order_check(const dray_layout_config *config, dray_error *err
         uint32_t dim = (uint32_t)config->order[i];
         if (config->format != DRAY_BLOCK_CUSTOM && dim != 0)
             return dray_fail_rule(error, DRAY_E_INVALID, "layout.order", DRAY_UNKNOWN,
-                                  "layout: an order of dimensions is given, but the block format is "
+                                  "an order of dimensions is given, but the block format is "
                                   "%s and not custom",
                                   dray_block_format_name(config->format));
         if (dim <= DRAY_DIM_HEAD)
@@ -77,7 +77,7 @@ static dray_status order_check(const dray_layout_config *config, dray_error *err
     }
     if (config->format == DRAY_BLOCK_CUSTOM && seen != 0x1e)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.order", DRAY_UNKNOWN,
-                              "layout: a custom order needs layer, outer, token and head once each, "
+                              "a custom order needs layer, outer, token and head once each, "
                               "it is %u, %u, %u, %u",
                               (unsigned)config->order[0], (unsigned)config->order[1],
                               (unsigned)config->order[2], (unsigned)config->order[3]);
@@ -89,17 +89,17 @@ static dray_status kind_check(const dray_layout_config *config, dray_error *erro
     uint32_t kind = (uint32_t)config->kind, format = (uint32_t)config->format;
     if (kind == 0)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.kind", DRAY_UNKNOWN,
-                              "layout: the kind is missing: contiguous, layer-separate:block-first "
+                              "the kind is missing: contiguous, layer-separate:block-first "
                               "or layer-separate:block-second");
     if (kind > DRAY_LAYOUT_LAYER_SEPARATE_SECOND)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.kind", DRAY_UNKNOWN,
-                              "layout: there is no kind %u", kind);
+                              "there is no kind %u", kind);
     if (format > DRAY_BLOCK_CUSTOM)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.format", DRAY_UNKNOWN,
-                              "layout: there is no block format %u", format);
+                              "there is no block format %u", format);
     if (kind != DRAY_LAYOUT_CONTIGUOUS && format > DRAY_BLOCK_HND)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.format", DRAY_UNKNOWN,
-                              "layout: a %s layout has the block format NHD or HND, not %s: its "
+                              "a %s layout has the block format NHD or HND, not %s: its "
                               "layers stand apart",
                               dray_layout_kind_name(config->kind),
                               dray_block_format_name(config->format));
@@ -111,7 +111,7 @@ dray_status drayi_layout_config_check(const dray_layout_config *given, dray_layo
 {
     if (!given)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.config", DRAY_UNKNOWN,
-                              "layout: the configuration is missing");
+                              "the configuration is missing");
     DRAY_TRY(drayi_options(out, sizeof(*out), given, "dray_layout_config", error));
     if (out->alignment == 0)
         out->alignment = 1;

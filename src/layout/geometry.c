@@ -15,7 +15,7 @@ static dray_status too_large(const dray_layout_config *config, const char *what,
 {
     return dray_fail_rule(
         error, DRAY_E_INVALID, "layout.overflow", DRAY_UNKNOWN,
-        "layout: allocation size overflow: %s of %" PRIu64 " blocks x %u layers x %u "
+        "allocation size overflow: %s of %" PRIu64 " blocks x %u layers x %u "
         "outer x %" PRIu64 " tokens x %" PRIu64 " elements x %u bytes, alignment "
         "%" PRIu64 ", does not fit into 64 bits",
         what, config->num_blocks, config->num_layers, config->outer_dim, config->page_size,

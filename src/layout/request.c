@@ -177,6 +177,7 @@ dray_status drayi_layout_request_read(const dray_layout_options *given, drayi_la
         return dray_fail(error, DRAY_E_INVALID, "layout: the configuration is missing");
     DRAY_TRY(source_check(&out->options, error));
     DRAY_TRY(parts_read(out, error));
-    DRAY_TRY(dray_layout_measure(out->options.config, storage_of(out), &out->geometry, error));
-    return parts_check(out, error);
+    dray_status status =
+        dray_layout_measure(out->options.config, storage_of(out), &out->geometry, error);
+    return status == DRAY_OK ? parts_check(out, error) : dray_fail_within(error, status, "layout");
 }

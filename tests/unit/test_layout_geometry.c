@@ -48,13 +48,13 @@ static void counts_of_zero_are_refused(void **state)
     (void)state;
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.num_blocks = 0;
-    refused(&config, "layout.num_blocks", "layout: num_blocks must be at least 1, it is 0");
+    refused(&config, "layout.num_blocks", "num_blocks must be at least 1, it is 0");
     config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.num_layers = 0;
-    refused(&config, "layout.num_layers", "layout: num_layers must be at least 1, it is 0");
+    refused(&config, "layout.num_layers", "num_layers must be at least 1, it is 0");
     config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.inner_dim = 0;
-    refused(&config, "layout.inner_dim", "layout: inner_dim must be at least 1, it is 0");
+    refused(&config, "layout.inner_dim", "inner_dim must be at least 1, it is 0");
 }
 
 static void outer_dim_is_one_or_two(void **state)
@@ -63,10 +63,10 @@ static void outer_dim_is_one_or_two(void **state)
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.outer_dim = 0;
     refused(&config, "layout.outer_dim",
-            "layout: outer_dim must be 1 (MLA) or 2 (K and V), it is 0");
+            "outer_dim must be 1 (MLA) or 2 (K and V), it is 0");
     config.outer_dim = 3;
     refused(&config, "layout.outer_dim",
-            "layout: outer_dim must be 1 (MLA) or 2 (K and V), it is 3");
+            "outer_dim must be 1 (MLA) or 2 (K and V), it is 3");
 }
 
 static void page_size_is_a_power_of_two(void **state)
@@ -74,10 +74,10 @@ static void page_size_is_a_power_of_two(void **state)
     (void)state;
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.page_size = 0;
-    refused(&config, "layout.page_size", "layout: page_size must be a positive power of 2, it is 0");
+    refused(&config, "layout.page_size", "page_size must be a positive power of 2, it is 0");
     config.page_size = 12;
     refused(&config, "layout.page_size",
-            "layout: page_size must be a positive power of 2, it is 12");
+            "page_size must be a positive power of 2, it is 12");
 }
 
 static void alignment_is_a_power_of_two(void **state)
@@ -85,7 +85,7 @@ static void alignment_is_a_power_of_two(void **state)
     (void)state;
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.alignment = 24;
-    refused(&config, "layout.alignment", "layout: alignment must be a power of 2, it is 24");
+    refused(&config, "layout.alignment", "alignment must be a power of 2, it is 24");
 }
 
 static void dtype_width_is_1_2_4_or_8(void **state)
@@ -94,10 +94,10 @@ static void dtype_width_is_1_2_4_or_8(void **state)
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.dtype_width_bytes = 3;
     refused(&config, "layout.dtype_width_bytes",
-            "layout: dtype_width_bytes must be a power of two and at most 8 bytes, it is 3");
+            "dtype_width_bytes must be a power of two and at most 8 bytes, it is 3");
     config.dtype_width_bytes = 16;
     refused(&config, "layout.dtype_width_bytes",
-            "layout: dtype_width_bytes must be a power of two and at most 8 bytes, it is 16");
+            "dtype_width_bytes must be a power of two and at most 8 bytes, it is 16");
 }
 
 static void heads_are_needed_by_all_formats_but_nhd_and_divide_inner_dim(void **state)
@@ -106,10 +106,10 @@ static void heads_are_needed_by_all_formats_but_nhd_and_divide_inner_dim(void **
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.format = DRAY_BLOCK_HND;
     refused(&config, "layout.num_heads",
-            "layout: num_heads is required for the block format HND; only NHD can do without");
+            "num_heads is required for the block format HND; only NHD can do without");
     config.num_heads = 3;
     refused(&config, "layout.num_heads",
-            "layout: inner_dim must be divisible by num_heads, 8 is not by 3");
+            "inner_dim must be divisible by num_heads, 8 is not by 3");
 }
 
 static void a_kind_is_always_said(void **state)
@@ -117,17 +117,17 @@ static void a_kind_is_always_said(void **state)
     (void)state;
     dray_layout_config config = small(0);
     refused(&config, "layout.kind",
-            "layout: the kind is missing: contiguous, layer-separate:block-first or "
+            "the kind is missing: contiguous, layer-separate:block-first or "
             "layer-separate:block-second");
     config.kind = (dray_layout_kind)4;
-    refused(&config, "layout.kind", "layout: there is no kind 4");
+    refused(&config, "layout.kind", "there is no kind 4");
     config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.format = (dray_block_format)9;
-    refused(&config, "layout.format", "layout: there is no block format 9");
+    refused(&config, "layout.format", "there is no block format 9");
     dray_layout_geometry geometry;
     dray_error error = {0};
     assert_int_equal(dray_layout_measure(NULL, 0, &geometry, &error), DRAY_E_INVALID);
-    assert_string_equal(error.message, "layout: the configuration is missing");
+    assert_string_equal(error.message, "the configuration is missing");
 }
 
 static void layer_separate_layouts_keep_to_operational_formats(void **state)
@@ -137,7 +137,7 @@ static void layer_separate_layouts_keep_to_operational_formats(void **state)
     config.num_heads = 2;
     config.format = DRAY_BLOCK_UNIVERSAL_TP;
     refused(&config, "layout.format",
-            "layout: a layer-separate:block-first layout has the block format NHD or HND, not "
+            "a layer-separate:block-first layout has the block format NHD or HND, not "
             "universal-tp: its layers stand apart");
 }
 
@@ -148,16 +148,16 @@ static void a_custom_order_names_each_dimension_once(void **state)
     config.num_heads = 2;
     config.format = DRAY_BLOCK_CUSTOM;
     refused(&config, "layout.order",
-            "layout: a custom order needs layer, outer, token and head once each, it is 0, 0, 0, 0");
+            "a custom order needs layer, outer, token and head once each, it is 0, 0, 0, 0");
     config.order[0] = DRAY_DIM_HEAD, config.order[1] = DRAY_DIM_LAYER;
     config.order[2] = DRAY_DIM_HEAD, config.order[3] = DRAY_DIM_TOKEN;
     refused(&config, "layout.order",
-            "layout: a custom order needs layer, outer, token and head once each, it is 4, 1, 4, 3");
+            "a custom order needs layer, outer, token and head once each, it is 4, 1, 4, 3");
     config.order[2] = DRAY_DIM_OUTER;
     measured(&config, DRAY_STORAGE_SYSTEM);
     config.format = DRAY_BLOCK_NHD;
     refused(&config, "layout.order",
-            "layout: an order of dimensions is given, but the block format is NHD and not custom");
+            "an order of dimensions is given, but the block format is NHD and not custom");
 }
 
 static void products_that_do_not_fit_are_refused_wherever_they_overflow(void **state)
@@ -167,7 +167,7 @@ static void products_that_do_not_fit_are_refused_wherever_they_overflow(void **s
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.inner_dim = huge;
     refused(&config, "layout.overflow",
-            "layout: allocation size overflow: a slice of 2 blocks x 3 layers x 2 outer x 4 tokens x "
+            "allocation size overflow: a slice of 2 blocks x 3 layers x 2 outer x 4 tokens x "
             "4611686018427387904 elements x 2 bytes, alignment 1, does not fit into 64 bits");
     dray_layout_geometry geometry;
     dray_error error;
