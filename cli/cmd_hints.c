@@ -3,6 +3,7 @@
 
 static const command *const parts[] = {
     &command_hints_explain,
+    &command_hints_simulate,
     NULL,
 };
 

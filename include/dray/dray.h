@@ -14,6 +14,7 @@
 #include "dray/memory.h"
 #include "dray/model_data.h"
 #include "dray/module.h"
+#include "dray/simulate.h"
 #include "dray/transfer.h"
 #include "dray/trust.h"
 #include "dray/weights.h"

@@ -55,6 +55,7 @@ static dray_status model_build(drayi_migration *model, const drayi_migration_opt
     for (uint64_t i = 0; i < blocks; i++) {
         model->blocks[i].policy = DRAYI_MIGRATION_NO_POLICY;
         model->blocks[i].pinned_until_ns = UINT64_MAX;
+        model->blocks[i].mover = DRAYI_MIGRATION_NOWHERE;
     }
     for (uint32_t i = 0; i < options->devices; i++)
         model->lists[i].oldest = model->lists[i].newest = DRAYI_NO_BLOCK;
@@ -124,13 +125,6 @@ static uint32_t pieces_inside(const drayi_migration *model, block_part part)
     return pieces;
 }
 
-// Only asserted: a build without assertions has no use for it.
-__attribute__((unused)) static bool is_inside(const drayi_migration *model, uint64_t offset,
-                                              uint64_t bytes)
-{
-    return bytes > 0 && drayi_inside(offset, bytes, model->bytes);
-}
-
 // --- policies --------------------------------------------------------------------------------------
 
 /// Of several copies one stays: at the preferred location if there is one, else the host's, else the first.
@@ -156,7 +150,7 @@ static void copies_end(drayi_migration *model, uint32_t block, unsigned preferre
 void drayi_migration_set_policy(drayi_migration *model, uint64_t offset, uint64_t bytes,
                                 drayi_migration_policy policy)
 {
-    assert(is_inside(model, offset, bytes));
+    assert(drayi_is_managed(model, offset, bytes));
     block_part part;
     while (part_next(&offset, &bytes, &part)) {
         drayi_migration_block *block = &model->blocks[part.block];
@@ -170,7 +164,7 @@ void drayi_migration_set_policy(drayi_migration *model, uint64_t offset, uint64_
 
 drayi_migration_policy drayi_migration_policy_at(const drayi_migration *model, uint64_t offset)
 {
-    assert(is_inside(model, offset, 1));
+    assert(drayi_is_managed(model, offset, 1));
     return model->blocks[offset / DRAYI_MIGRATION_BLOCK_BYTES].policy;
 }
 
@@ -289,7 +283,7 @@ static uint64_t bytes_in(block_part part, uint32_t pieces)
 void drayi_migration_access(drayi_migration *model, uint64_t time_ns, unsigned processor,
                             uint64_t offset, uint64_t bytes, bool write)
 {
-    assert(is_inside(model, offset, bytes) && processor < model->processors);
+    assert(drayi_is_managed(model, offset, bytes) && processor < model->processors);
     block_part part;
     while (part_next(&offset, &bytes, &part)) {
         if (time_ns >= model->blocks[part.block].pinned_until_ns)
@@ -311,7 +305,7 @@ void drayi_migration_access(drayi_migration *model, uint64_t time_ns, unsigned p
 void drayi_migration_prefetch(drayi_migration *model, unsigned processor, uint64_t offset,
                               uint64_t bytes)
 {
-    assert(is_inside(model, offset, bytes) && processor < model->processors);
+    assert(drayi_is_managed(model, offset, bytes) && processor < model->processors);
     block_part part;
     while (part_next(&offset, &bytes, &part)) {
         uint32_t pieces = pieces_touched(part);
@@ -326,7 +320,7 @@ void drayi_migration_prefetch(drayi_migration *model, unsigned processor, uint64
 
 void drayi_migration_discard(drayi_migration *model, uint64_t offset, uint64_t bytes)
 {
-    assert(is_inside(model, offset, bytes));
+    assert(drayi_is_managed(model, offset, bytes));
     block_part part;
     while (part_next(&offset, &bytes, &part))
         drayi_pieces_drop(model, part.block, pieces_inside(model, part));
@@ -335,7 +329,7 @@ void drayi_migration_discard(drayi_migration *model, uint64_t offset, uint64_t b
 uint64_t drayi_migration_resident(const drayi_migration *model, unsigned processor, uint64_t offset,
                                   uint64_t bytes)
 {
-    assert(is_inside(model, offset, bytes) && processor < model->processors);
+    assert(drayi_is_managed(model, offset, bytes) && processor < model->processors);
     uint64_t resident = 0;
     block_part part;
     while (part_next(&offset, &bytes, &part)) {

@@ -6,6 +6,7 @@
 #ifndef DRAY_MEMORY_MIGRATION_MODEL_H
 #define DRAY_MEMORY_MIGRATION_MODEL_H
 
+#include "base/checked.h"
 #include "memory/migration.h"
 
 #define DRAYI_NO_BLOCK UINT32_MAX
@@ -22,6 +23,7 @@ typedef struct drayi_migration_block {
     uint16_t thrashers; // processors that took part
     uint8_t events;     // that followed each other
     uint8_t throttles, resets, pinned_at;
+    uint8_t mover; // whose fault moved it last; DRAYI_MIGRATION_NOWHERE: nobody's yet
     bool thrashing, has_thrashed;
 } drayi_migration_block;
 
@@ -51,6 +53,11 @@ static inline drayi_piece_rights *drayi_rights(const drayi_migration *model, uin
                                                unsigned processor)
 {
     return &model->rights[(uint64_t)block * model->processors + processor];
+}
+
+static inline bool drayi_is_managed(const drayi_migration *model, uint64_t offset, uint64_t bytes)
+{
+    return bytes > 0 && drayi_inside(offset, bytes, model->bytes);
 }
 
 /// Can it touch bytes that are at `at` without moving them?

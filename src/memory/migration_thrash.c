@@ -1,7 +1,7 @@
 /// Blocks that go back and forth between processors: noticed, slowed down, and pinned for a while.
 ///
-/// Only moves that faults cause are events; a full device that evicts and fetches again is not thrashing
-/// in this sense. A preferred location switches the protection off, as NVIDIA's header warns: then moves
+/// An event is a move that a fault causes, by another processor than the last: a scan by one processor is
+/// none, and neither is a full device that evicts and fetches again. A preferred location switches the protection off, as NVIDIA's header warns: then moves
 /// are counted and nothing is done about them.
 #include "memory/migration_model.h"
 
@@ -42,6 +42,8 @@ unsigned drayi_thrash_target(drayi_migration *model, uint32_t index, uint64_t ti
             return block->pinned_at;
         drayi_thrash_unpin(model, index);
     }
+    if (block->mover == processor)
+        return processor; // it has the block: the others nap
     if (block->throttles < DRAYI_THRASH_THROTTLES) {
         block->throttles++;
         model->counts.throttles++;
@@ -57,6 +59,9 @@ unsigned drayi_thrash_target(drayi_migration *model, uint32_t index, uint64_t ti
 void drayi_thrash_event(drayi_migration *model, uint32_t index, uint64_t time_ns, unsigned processor)
 {
     drayi_migration_block *block = &model->blocks[index];
+    if (block->mover == processor)
+        return;
+    block->mover = (uint8_t)processor;
     epoch_end(model, block, time_ns);
     bool follows = block->events > 0 && time_ns - block->event_at_ns < DRAYI_THRASH_LAPSE_NS;
     if (!follows)

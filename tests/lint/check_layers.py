@@ -16,6 +16,7 @@ PUBLIC = {
     "context.h": "base",  # only the opaque type and its options: every layer is handed a context
     "dtype.h": "base",  # element types: plain facts
     "agent.h": "transfer",
+    "simulate.h": "hints",
     "ffi.h": "abi",
     "export.h": "abi",
     "trust.h": "base",  # plain facts

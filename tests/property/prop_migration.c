@@ -24,7 +24,7 @@ typedef struct naive_block {
     naive_piece piece[pieces];
     uint64_t served[processors_max]; // when last, by a counter
     uint64_t last_move_ns, pinned_until_ns;
-    int pinned_at, streak, naps, resets;
+    int pinned_at, streak, naps, resets, mover;
     bool takes_part[processors_max], thrashing, ever;
 } naive_block;
 
@@ -191,6 +191,9 @@ static void over_after_a_second(naive_model *naive, naive_block *block, uint64_t
 
 static void moved(naive_model *naive, naive_block *block, uint64_t now, int who)
 {
+    if (block->mover == who)
+        return;
+    block->mover = who;
     over_after_a_second(naive, block, now);
     bool follows = block->streak > 0 && now - block->last_move_ns < 500000;
     block->streak = follows ? block->streak + 1 : 1;
@@ -214,6 +217,8 @@ static int destination(naive_model *naive, naive_block *block, uint64_t now, int
         return block->pinned_at;
     if (block->pinned_at != nobody)
         unpin(naive, block);
+    if (block->mover == who)
+        return who;
     if (block->naps < 10) {
         block->naps++;
         naive->counts.throttles++;
@@ -409,7 +414,7 @@ static void run_case(dray_context *context, uint64_t seed)
     naive.peers = sequence_percent(&random, 40);
     naive.policy = random_policy(&random, naive.processors);
     for (int b = 0; b < naive.blocks; b++)
-        naive.block[b].pinned_at = nobody;
+        naive.block[b].pinned_at = naive.block[b].mover = nobody;
     drayi_migration_options options = {.bytes = naive.bytes,
                                        .capacity_bytes =
                                            (uint64_t)naive.capacity * DRAYI_MIGRATION_BLOCK_BYTES,

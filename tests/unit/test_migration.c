@@ -237,6 +237,22 @@ static void moves_half_a_millisecond_apart_are_no_thrashing(void **state)
     drayi_migration_destroy(model);
 }
 
+/// The device scans, the host does nothing: many faults in one block, and all of them wanted.
+static void a_scan_is_no_thrashing(void **state)
+{
+    (void)state;
+    drayi_migration *model = model_of(2, 1, 1, false, false);
+    drayi_migration_access(model, 0, HOST, 0, 2 * BLOCK, true);
+    for (uint64_t round = 0; round < 10; round++) {
+        for (uint64_t i = 0; i < 64; i++)
+            drayi_migration_access(model, (round * 64 + i) * US, GPU, i * PIECE, PIECE, false);
+    }
+    assert_int_equal(drayi_migration_counts_of(model)->evictions, 19);
+    assert_int_equal(drayi_migration_counts_of(model)->faults[GPU], 20 * 6);
+    assert_int_equal(drayi_migration_counts_of(model)->thrash_events, 0);
+    drayi_migration_destroy(model);
+}
+
 static void a_second_of_peace_ends_thrashing_four_times(void **state)
 {
     (void)state;
@@ -395,6 +411,7 @@ int main(void)
         cmocka_unit_test(accessed_by_maps_without_a_fault_or_a_move),
         cmocka_unit_test(a_block_that_goes_back_and_forth_is_throttled_and_pinned),
         cmocka_unit_test(moves_half_a_millisecond_apart_are_no_thrashing),
+        cmocka_unit_test(a_scan_is_no_thrashing),
         cmocka_unit_test(a_second_of_peace_ends_thrashing_four_times),
         cmocka_unit_test(a_preferred_location_switches_the_protection_off),
         cmocka_unit_test(a_prefetch_brings_without_faults_and_a_discard_forgets),
