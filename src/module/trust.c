@@ -7,8 +7,7 @@
 
 static const char rule[] = "module.trust";
 
-static dray_status check_decision(const dray_policy *policy, const dray_image *image,
-                                  dray_error *error)
+static dray_status check_decision(const dray_policy *policy, dray_error *error)
 {
     switch (policy->trust) {
     case DRAY_TRUST_ALLOW:
@@ -18,22 +17,19 @@ static dray_status check_decision(const dray_policy *policy, const dray_image *i
             return DRAY_OK;
         return dray_fail_rule(
             error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-            "%s: the policy loads what it lists, and lists neither a digest nor a key", image->name);
+            "the policy loads what it lists, and lists neither a digest nor a key");
     case DRAY_TRUST_UNDECIDED:
         return dray_fail_rule(
             error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-            "%s: code from bytes can do all that this process can, and nobody decided to trust it; "
-            "decide with a dray_policy (DRAY_TRUST_ALLOW, or DRAY_TRUST_LISTED and its SHA-256)",
-            image->name);
+            "code from bytes can do all that this process can, and nobody decided to trust it; "
+            "decide with a dray_policy (DRAY_TRUST_ALLOW, or DRAY_TRUST_LISTED and its SHA-256)");
     default:
         return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                              "%s: trust %d of the policy is not known", image->name,
-                              (int)policy->trust);
+                              "trust %d of the policy is not known", (int)policy->trust);
     }
 }
 
-static dray_status check_kind(const dray_policy *policy, const char *kind, const dray_image *image,
-                              dray_error *error)
+static dray_status check_kind(const dray_policy *policy, const char *kind, dray_error *error)
 {
     if (!policy->kinds)
         return DRAY_OK;
@@ -42,7 +38,7 @@ static dray_status check_kind(const dray_policy *policy, const char *kind, const
             return DRAY_OK;
     }
     return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                          "%s: the policy does not allow modules of kind %s", image->name, kind);
+                          "the policy does not allow modules of kind %s", kind);
 }
 
 static dray_status check_size(const dray_policy *policy, const dray_module_options *options,
@@ -50,11 +46,11 @@ static dray_status check_size(const dray_policy *policy, const dray_module_optio
 {
     if (policy->bytes_max > 0 && image->byte_count > policy->bytes_max)
         return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                              "%s: %" PRIu64 " bytes, the policy allows %" PRIu64, image->name,
-                              image->byte_count, policy->bytes_max);
-    if (options && options->expected_bytes > 0 && image->byte_count != options->expected_bytes)
-        return dray_fail(error, DRAY_E_CORRUPT, "%s: %" PRIu64 " bytes, expected were %" PRIu64,
-                         image->name, image->byte_count, options->expected_bytes);
+                              "%" PRIu64 " bytes, the policy allows %" PRIu64, image->byte_count,
+                              policy->bytes_max);
+    if (options->expected_bytes > 0 && image->byte_count != options->expected_bytes)
+        return dray_fail(error, DRAY_E_CORRUPT, "%" PRIu64 " bytes, expected were %" PRIu64,
+                         image->byte_count, options->expected_bytes);
     return DRAY_OK;
 }
 
@@ -65,9 +61,9 @@ static dray_status check_seals(const dray_policy *policy, const dray_image *imag
         ((image->flags & DRAY_IMAGE_SEALED) && image->fd >= 0))
         return DRAY_OK;
     return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                          "%s: the policy wants a memfd with all seals (F_SEAL_SEAL, _SHRINK, _GROW, "
+                          "the policy wants a memfd with all seals (F_SEAL_SEAL, _SHRINK, _GROW, "
                           "_WRITE); this is %s",
-                          image->name, image->fd >= 0 ? "a file without them" : "memory");
+                          image->fd >= 0 ? "a file without them" : "memory");
 }
 
 dray_status drayi_trust_hash(dray_image *image, dray_error *error)
@@ -76,9 +72,7 @@ dray_status drayi_trust_hash(dray_image *image, dray_error *error)
         return DRAY_OK;
     DRAY_TRY(image->seal(image, error));
     DRAY_TRY(image->map(image, error));
-    dray_status status = drayi_sha256(image->bytes, image->byte_count, image->sha256, error);
-    if (status != DRAY_OK)
-        return dray_fail_within(error, status, "%s", image->name);
+    DRAY_TRY(drayi_sha256(image->bytes, image->byte_count, image->sha256, error));
     image->flags |= DRAY_IMAGE_HASHED;
     return DRAY_OK;
 }
@@ -91,8 +85,7 @@ static dray_status check_expected(const uint8_t expected[32], const dray_image *
         return DRAY_OK;
     drayi_sha256_print(image->sha256, is);
     drayi_sha256_print(expected, wanted);
-    return dray_fail(error, DRAY_E_CORRUPT, "%s: SHA-256 is %s, expected was %s", image->name, is,
-                     wanted);
+    return dray_fail(error, DRAY_E_CORRUPT, "SHA-256 is %s, expected was %s", is, wanted);
 }
 
 static bool is_listed(const dray_policy *policy, const dray_image *image)
@@ -127,27 +120,29 @@ static dray_status check_vouched(const dray_policy *policy, dray_image *image, d
     }
     drayi_sha256_print(image->sha256, digest);
     return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                          "%s: SHA-256 %s is none of the %" PRIu64 " that the policy lists, and %s",
-                          image->name, digest, policy->sha256_count,
+                          "SHA-256 %s is none of the %" PRIu64 " that the policy lists, and %s",
+                          digest, policy->sha256_count,
                           !policy->signature && policy->public_key_count == 0 ? "it has no keys"
                           : !policy->signature            ? "no signature was given"
                           : policy->public_key_count == 0 ? "it has no key for the signature"
                                                           : "no key of its made the signature");
 }
 
-dray_status drayi_trust_check(const dray_policy *policy, const dray_module_options *options,
-                              const char *kind, dray_image *image, dray_error *error)
+dray_status drayi_trust_admit(drayi_env *env, const dray_policy *policy,
+                              const dray_module_options *options, const char *kind, bool native,
+                              dray_image *image, dray_error *error)
 {
-    const uint8_t *expected = options ? options->expected_sha256 : NULL;
+    (void)env;
     bool vouched = policy->sha256_count > 0 || policy->public_key_count > 0;
-    DRAY_TRY(check_decision(policy, image, error));
-    DRAY_TRY(check_kind(policy, kind, image, error));
+    if (native || policy->trust != DRAY_TRUST_UNDECIDED)
+        DRAY_TRY(check_decision(policy, error));
+    DRAY_TRY(check_kind(policy, kind, error));
     DRAY_TRY(check_size(policy, options, image, error));
     DRAY_TRY(check_seals(policy, image, error));
-    if (!expected && !vouched)
+    if (!options->expected_sha256 && !vouched)
         return DRAY_OK;
     DRAY_TRY(drayi_trust_hash(image, error));
-    if (expected)
-        DRAY_TRY(check_expected(expected, image, error));
+    if (options->expected_sha256)
+        DRAY_TRY(check_expected(options->expected_sha256, image, error));
     return vouched ? check_vouched(policy, image, error) : DRAY_OK;
 }

@@ -13,7 +13,8 @@ static dray_status parse(void **state, const char *text, dray_policy_file **out,
 {
     char name[64];
     snprintf(name, sizeof(name), "%.60s", text);
-    corpus_write(name, text, strlen(text));
+    if (text[0])
+        corpus_write(name, text, strlen(text));
     return dray_policy_file_parse(*state, "p.json", text, strlen(text), out, error);
 }
 

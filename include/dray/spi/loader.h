@@ -146,7 +146,7 @@ typedef struct dray_loaded_part {
 } dray_loaded_part;
 
 enum {
-    DRAY_LOADER_NATIVE = 1,      ///< its code runs in this process: the policy has to say so
+    DRAY_LOADER_NATIVE = 1,      ///< its code runs, here or on a device: the policy has to say so
     DRAY_LOADER_RAW = 2,         ///< stands as ffi.Module.create.<kind>
     DRAY_LOADER_SERIALIZED = 4,  ///< stands as ffi.Module.load_from_bytes.<kind>
     DRAY_LOADER_WANTS_SEALED = 8 ///< `load` is given a sealed fd, whatever the source was
