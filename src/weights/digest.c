@@ -1,5 +1,5 @@
 /// Digests over the bytes as they are at their place, never over what was meant to arrive there.
-#include "weights/hash.h"
+#include "base/hash.h"
 #include "weights/loaded.h"
 
 #include <inttypes.h>

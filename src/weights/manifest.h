@@ -3,7 +3,7 @@
 #define DRAY_WEIGHTS_MANIFEST_H
 
 #include "base/arena.h"
-#include "weights/hash.h"
+#include "base/hash.h"
 #include "weights/names.h"
 
 enum { drayi_chunk_least = 64 << 10, drayi_chunk_default = 4 << 20, drayi_chunk_most = 1 << 30 };

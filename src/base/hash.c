@@ -1,4 +1,4 @@
-#include "weights/hash.h"
+#include "base/hash.h"
 
 static drayi_hash canonical_of(XXH128_hash_t value)
 {

@@ -1,6 +1,6 @@
 /// XXH3-128 in its canonical form: sixteen bytes, most significant first, as the hash's own tool prints.
-#ifndef DRAY_WEIGHTS_HASH_H
-#define DRAY_WEIGHTS_HASH_H
+#ifndef DRAY_BASE_HASH_H
+#define DRAY_BASE_HASH_H
 
 #include <stdbool.h>
 #include <stdint.h>
