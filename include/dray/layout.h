@@ -310,7 +310,10 @@ typedef struct dray_layout_pattern {
 } dray_layout_pattern;
 
 /// Writes numbers in which every (block, layer, outer, token) is distinct, as far as a token's bytes can
-/// hold distinct values (8 bytes do). `pattern` may be NULL.
+/// hold distinct values (8 bytes do). `pattern` may be NULL. With n = ((block * num_layers + layer) *
+/// outer_dim + outer) * page_size + token, byte i of a token's [head, element] is byte i % 8, least significant
+/// first, of mix(mix(seed + g) + n + i / 8 * g), where g = 0x9e3779b97f4a7c15 and mix is the last step of
+/// splitmix64: x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9; x = (x ^ x >> 27) * 0x94d049bb133111eb; x ^ x >> 31.
 DRAY_API dray_status dray_layout_fill(dray_agent *agent, dray_layout *layout,
                                       const dray_layout_pattern *pattern, dray_error *error);
 

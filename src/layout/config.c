@@ -34,8 +34,7 @@ static dray_status widths_check(const dray_layout_config *config, dray_error *er
 {
     if (!drayi_is_power_of_two(config->alignment))
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.alignment", DRAY_UNKNOWN,
-                              "alignment must be a power of 2, it is %" PRIu64,
-                              config->alignment);
+                              "alignment must be a power of 2, it is %" PRIu64, config->alignment);
     if (!drayi_is_power_of_two(config->dtype_width_bytes) ||
         config->dtype_width_bytes > dtype_width_max)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.dtype_width_bytes", DRAY_UNKNOWN,
@@ -48,15 +47,13 @@ static dray_status widths_check(const dray_layout_config *config, dray_error *er
 static dray_status heads_check(const dray_layout_config *config, dray_error *error)
 {
     if (config->num_heads == 0 && config->format != DRAY_BLOCK_NHD)
-        return dray_fail_rule(
-            error, DRAY_E_INVALID, "layout.num_heads", DRAY_UNKNOWN,
-            "num_heads is required for the block format %s; only NHD can do "
-            "without",
-            dray_block_format_name(config->format));
+        return dray_fail_rule(error, DRAY_E_INVALID, "layout.num_heads", DRAY_UNKNOWN,
+                              "num_heads is required for the block format %s; only NHD can do "
+                              "without",
+                              dray_block_format_name(config->format));
     if (config->num_heads && config->inner_dim % config->num_heads)
         return dray_fail_rule(error, DRAY_E_INVALID, "layout.num_heads", DRAY_UNKNOWN,
-                              "inner_dim must be divisible by num_heads, %" PRIu64
-                              " is not by %u",
+                              "inner_dim must be divisible by num_heads, %" PRIu64 " is not by %u",
                               config->inner_dim, config->num_heads);
     return DRAY_OK;
 }

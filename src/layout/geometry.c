@@ -13,13 +13,13 @@ enum { file_alignment = 4096 }; // direct I/O works at it on every disk but zone
 
 static dray_status too_large(const dray_layout_config *config, const char *what, dray_error *error)
 {
-    return dray_fail_rule(
-        error, DRAY_E_INVALID, "layout.overflow", DRAY_UNKNOWN,
-        "allocation size overflow: %s of %" PRIu64 " blocks x %u layers x %u "
-        "outer x %" PRIu64 " tokens x %" PRIu64 " elements x %u bytes, alignment "
-        "%" PRIu64 ", does not fit into 64 bits",
-        what, config->num_blocks, config->num_layers, config->outer_dim, config->page_size,
-        config->inner_dim, config->dtype_width_bytes, config->alignment);
+    return dray_fail_rule(error, DRAY_E_INVALID, "layout.overflow", DRAY_UNKNOWN,
+                          "allocation size overflow: %s of %" PRIu64 " blocks x %u layers x %u "
+                          "outer x %" PRIu64 " tokens x %" PRIu64 " elements x %u bytes, alignment "
+                          "%" PRIu64 ", does not fit into 64 bits",
+                          what, config->num_blocks, config->num_layers, config->outer_dim,
+                          config->page_size, config->inner_dim, config->dtype_width_bytes,
+                          config->alignment);
 }
 
 /// A slice, a block, and the contents of all blocks.
