@@ -13,6 +13,15 @@ enum {
     alignment_fallback = 4096
 }; // when the kernel does not tell: right for every disk but zoned ones
 
+/// Does the file system keep the file's bytes in memory and nowhere else? Unknown counts as no.
+static bool lives_in_memory(const drayi_os *os, int fd)
+{
+    enum { tmpfs = 0x01021994 };
+    static const uint64_t ramfs = 0x858458f6;
+    uint64_t magic = 0;
+    return os->fstatfs_magic(fd, &magic) >= 0 && (magic == tmpfs || magic == ramfs);
+}
+
 /// Direct I/O on a second open file, with the alignments the kernel names (or the fall-back).
 static void direct_open(dray_region *region, bool writable, const drayi_file_facts *facts)
 {
@@ -38,6 +47,7 @@ void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, b
     region->file_device = facts->device;
     region->file_inode = facts->inode;
     region->native.writable = writable;
+    region->native.in_memory = lives_in_memory(region->env->os, fd);
     direct_open(region, writable, facts);
 }
 

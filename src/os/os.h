@@ -73,6 +73,8 @@ typedef struct drayi_os {
     ssize_t (*read)(int fd, void *buffer, size_t bytes);
     ssize_t (*pread)(int fd, void *buffer, size_t bytes, uint64_t offset);
     ssize_t (*preadv)(int fd, const struct iovec *parts, int count, uint64_t offset);
+    ssize_t (*preadv_cached)(int fd, const struct iovec *parts, int count,
+                             uint64_t offset); // only what needs no I/O (RWF_NOWAIT), else -EAGAIN
     ssize_t (*write)(int fd, const void *buffer, size_t bytes);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t bytes, uint64_t offset);
     ssize_t (*pwritev)(int fd, const struct iovec *parts, int count, uint64_t offset);

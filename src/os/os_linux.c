@@ -147,6 +147,11 @@ static ssize_t linux_pread(int fd, void *buffer, size_t bytes, uint64_t offset)
     return count_of(pread(fd, buffer, bytes, (off_t)offset));
 }
 
+static ssize_t linux_preadv_cached(int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    return count_of(preadv2(fd, parts, count, (off_t)offset, RWF_NOWAIT));
+}
+
 static ssize_t linux_preadv(int fd, const struct iovec *parts, int count, uint64_t offset)
 {
     return count_of(preadv(fd, parts, count, (off_t)offset));
@@ -676,6 +681,7 @@ const drayi_os drayi_os_linux = {
     .read = linux_read,
     .pread = linux_pread,
     .preadv = linux_preadv,
+    .preadv_cached = linux_preadv_cached,
     .write = linux_write,
     .pwrite = linux_pwrite,
     .pwritev = linux_pwritev,

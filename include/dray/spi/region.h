@@ -17,6 +17,7 @@ typedef struct dray_region_native {
     int fd;        ///< DISK: buffered descriptor, else -1
     int direct_fd; ///< DISK: opened with O_DIRECT, or -1 when the file system refused
     uint64_t file_offset; ///< DISK: file offset of the region's first byte; REMOTE: its address at the peer
+    uint32_t in_memory; ///< DISK: the file system keeps its bytes in memory (tmpfs, ramfs): no I/O ever
     uint32_t direct_memory_align; ///< DISK with direct_fd: alignment of memory addresses
     uint32_t direct_offset_align; ///< DISK with direct_fd: alignment of file offsets and lengths
     const char *name;             ///< for messages; never NULL
