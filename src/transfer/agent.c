@@ -99,6 +99,7 @@ static dray_status backend_open(dray_agent *agent, const dray_backend_ops *ops, 
     uint32_t index = (uint32_t)agent->backend_count++;
     agent->backends[index] = (drayi_agent_backend){.ops = ops, .self = self};
     if (ops->remote) {
+        agent->has_remote = true;
         const dray_remote_setup setup = {
             .agent = agent->name, .epoch = agent->epoch, .reach = agent->options.reach};
         status = ops->remote->start(self, &setup, error);

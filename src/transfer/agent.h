@@ -56,6 +56,8 @@ struct dray_agent {
     uint64_t attachment_count, attachment_capacity;
     int *wait_fds; // room for one per backend
     uint64_t page_bytes;
+    bool has_remote;        // a backend serves peers, and wants to be polled for them
+    bool is_broken;         // a backend broke its contract
     dray_transfer *running; // those with work left, or with callbacks to make
     uint64_t transfer_count;
 };

@@ -181,14 +181,24 @@ static dray_status planner_reserve(drayi_planner *planner, uint64_t copy_count, 
                       sizeof(*plan->segments), error);
 }
 
+/// How many operations of this plan the edge likes in flight: as many bytes as with those of its best size.
+static uint32_t edge_depth(const drayi_plan_edge *used)
+{
+    const dray_edge *edge = &used->edge;
+    uint64_t depth = edge->best_depth, wanted, mean = used->bytes / used->steps;
+    if (edge->most_depth > depth && mean > 0 && drayi_mul(depth, edge->best_bytes, &wanted))
+        depth = drayi_min(drayi_max(depth, wanted / mean), edge->most_depth);
+    return (uint32_t)depth;
+}
+
 /// Lanes that the used edges like best, never more than there are units to deal.
 static void lanes_choose(drayi_planner *planner)
 {
     dray_plan *plan = planner->plan;
     uint32_t lanes = planner->options.lanes;
     for (uint32_t i = 0; planner->options.lanes == 0 && i < plan->edge_count; i++) {
-        if (plan->edges[i].steps && plan->edges[i].edge.best_depth > lanes)
-            lanes = plan->edges[i].edge.best_depth;
+        uint32_t depth = plan->edges[i].steps ? edge_depth(&plan->edges[i]) : 0;
+        lanes = depth > lanes ? depth : lanes;
     }
     if (planner->staged_lanes) // as many as there is staging for
         lanes = planner->staged_lanes;

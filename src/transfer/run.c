@@ -139,9 +139,28 @@ static void copy_is_done(dray_transfer *transfer, uint32_t copy)
     transfer->done_copies[transfer->done_count++] = copy;
 }
 
-void drayi_run_start(dray_transfer *transfer)
+/// Which copies are still to come.
+static void books_open(dray_transfer *transfer)
 {
     const dray_plan *plan = transfer->plan;
+    if (plan->copy_count)
+        memcpy(transfer->copy_left, plan->copy_segments,
+               plan->copy_count * sizeof(*transfer->copy_left));
+    for (uint64_t i = 0; i < transfer->empty_copies; i++)
+        copy_is_done(transfer, transfer->empty_list[i]);
+}
+
+/// The units from `first` on, each on its own lane.
+static void lanes_open(dray_transfer *transfer, uint64_t first)
+{
+    const dray_plan *plan = transfer->plan;
+    transfer->working_lanes = 0;
+    for (uint64_t unit = first; unit < first + plan->lanes; unit++)
+        transfer->working_lanes += lane_open_unit(&transfer->lanes[unit % plan->lanes], unit);
+}
+
+void drayi_run_start(dray_transfer *transfer)
+{
     dray_agent *agent = transfer->agent;
     transfer->state = DRAYI_RUN_GOES_ON;
     transfer->stopping = false;
@@ -150,20 +169,16 @@ void drayi_run_start(dray_transfer *transfer)
     transfer->notice_told = false;
     transfer->done_count = transfer->told_count = 0;
     transfer->bytes_done = transfer->bytes_told = 0;
-    transfer->working_lanes = plan->lanes;
-    if (plan->copy_count)
-        memcpy(transfer->copy_left, plan->copy_segments,
-               plan->copy_count * sizeof(*transfer->copy_left));
-    for (uint64_t i = 0; i < transfer->empty_copies; i++)
-        copy_is_done(transfer, transfer->empty_list[i]);
     if (!transfer->listed) {
         transfer->next_running = agent->running;
         agent->running = transfer;
         transfer->listed = true;
     }
-    transfer->held = plan->step_count == 1 && plan->steps[0].bytes <= DRAYI_SMALL_SYNC_BYTES;
-    for (uint32_t i = 0; i < plan->lanes && !transfer->held; i++)
-        lane_open_unit(&transfer->lanes[i], i);
+    transfer->held = transfer->can_be_held;
+    if (transfer->held)
+        return;
+    books_open(transfer);
+    lanes_open(transfer, 0);
     run_end_if_over(transfer);
 }
 
@@ -172,8 +187,9 @@ void drayi_run_release(dray_transfer *transfer, bool waiting)
     if (!transfer->held)
         return;
     transfer->held = false;
-    lane_open_unit(&transfer->lanes[0], 0);
-    if (waiting)
+    books_open(transfer);
+    lanes_open(transfer, 0);
+    if (waiting && transfer->plan->step_count == 1)
         transfer->lanes[0].op.flags = DRAY_OP_SMALL_SYNC;
 }
 
@@ -256,6 +272,66 @@ static dray_status op_verdict(const drayi_agent_backend *backend, const drayi_st
     return op->status;
 }
 
+/// What counts of a step's bytes: of a backend that broke its contract, none.
+static uint64_t bytes_believed(const dray_op *op, const drayi_step *step)
+{
+    return op->error.status == DRAY_E_INTERNAL ? 0 : drayi_min(op->bytes_done, step->bytes);
+}
+
+/// Steps [0, count) have landed.
+static void steps_landed(dray_transfer *transfer, uint64_t count)
+{
+    const dray_plan *plan = transfer->plan;
+    bool told = !transfer->options.copy_done && !transfer->options.progress;
+    if (count == plan->step_count && told) { // nobody asks in which order
+        transfer->done_count = transfer->told_count = plan->copy_count;
+        transfer->bytes_done = transfer->bytes_told = plan->bytes;
+        return;
+    }
+    books_open(transfer);
+    for (uint64_t i = 0; i < count; i++) {
+        transfer->bytes_done += plan->steps[i].bytes;
+        step_landed(transfer, &plan->steps[i]);
+    }
+}
+
+/// The first lane's operation goes through all steps: what is held has no staging, so every unit is a step.
+void drayi_run_at_once(dray_transfer *transfer)
+{
+    const dray_plan *plan = transfer->plan;
+    drayi_lane *lane = &transfer->lanes[0];
+    dray_op *op = &lane->op;
+    dray_status status = DRAY_OK;
+    uint64_t step = 0;
+    for (; step < plan->step_count; step++) {
+        const drayi_plan_edge *edge = &plan->edges[plan->steps[step].edge];
+        const drayi_agent_backend *backend = &transfer->agent->backends[edge->backend];
+        op->segments = plan->segments + plan->steps[step].first_segment;
+        op->segment_count = plan->steps[step].segment_count;
+        op->edge = edge->edge.id;
+        op->flags = plan->step_count == 1 ? DRAY_OP_SMALL_SYNC : 0;
+        op->status = op->error.status = STATUS_UNTOUCHED;
+        op->bytes_done = 0;
+        if (!backend->ops->at_once(backend->self, op))
+            break;
+        status = op_verdict(backend, &plan->steps[step], op);
+        if (status != DRAY_OK)
+            break;
+    }
+    transfer->held = false;
+    transfer->working_lanes = 0;
+    steps_landed(transfer, step);
+    if (status != DRAY_OK) {
+        uint64_t moved = bytes_believed(op, &plan->steps[step]);
+        transfer->bytes_done += moved;
+        fail_step(transfer, &plan->steps[step], moved, status, &op->error);
+        drayi_run_stop(transfer, status, &op->error);
+    } else if (step < plan->step_count) {
+        lanes_open(transfer, step);
+    }
+    run_end_if_over(transfer);
+}
+
 /// The notice came back: the run is over, well or not.
 static void notice_done(const drayi_agent_backend *backend, drayi_lane *lane)
 {
@@ -317,7 +393,7 @@ static drayi_lane *lane_of(const dray_agent *agent, const dray_op *op)
 static void backend_break(dray_agent *agent, uint32_t index, const char *how)
 {
     drayi_agent_backend *backend = &agent->backends[index];
-    backend->broken = true;
+    backend->broken = agent->is_broken = true;
     dray_error error;
     dray_fail(&error, DRAY_E_INTERNAL, "backend %s: %s", backend->ops->name, how);
     drayi_log(agent->env, DRAY_LOG_ERROR, "agent %s: %s", agent->name, error.message);
@@ -492,19 +568,37 @@ static int agent_arm(dray_agent *agent, bool *out_must_poll)
     return count;
 }
 
+/// The one backend that has work, when it is the only one that can have news; else NULL.
+static const drayi_agent_backend *only_busy(const dray_agent *agent)
+{
+    const drayi_agent_backend *busy = NULL;
+    for (uint64_t i = 0; i < agent->backend_count && !agent->has_remote; i++) {
+        const drayi_agent_backend *backend = &agent->backends[i];
+        if (backend->in_flight == 0 && !backend->ready_first)
+            continue;
+        if (busy || backend->in_flight == 0)
+            return NULL;
+        busy = backend;
+    }
+    return busy;
+}
+
 void drayi_agent_sleep(dray_agent *agent, int64_t deadline_ns, uint32_t *idle)
 {
     const drayi_os *os = agent->env->os;
-    bool must_poll;
-    int count = agent_arm(agent, &must_poll);
-    if (count < 0)
-        return;
     int64_t limit = -1;
     if (deadline_ns >= 0) {
         limit = deadline_ns - os->now_ns();
         if (limit <= 0)
             return;
     }
+    const drayi_agent_backend *busy = only_busy(agent);
+    if (busy && busy->ops->await && busy->ops->await(busy->self, limit))
+        return;
+    bool must_poll;
+    int count = agent_arm(agent, &must_poll);
+    if (count < 0)
+        return;
     if (must_poll) {
         uint32_t turn = (*idle)++;
         if (turn < idle_spins)

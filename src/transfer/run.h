@@ -13,6 +13,8 @@
 
 /// An operation this small, alone and waited for, is done at once instead of being queued.
 #define DRAYI_SMALL_SYNC_BYTES UINT64_C(65536)
+/// A transfer this small that takes nothing but the processor is done at once by whoever waits for it.
+#define DRAYI_AT_ONCE_BYTES (UINT64_C(2) << 20)
 
 typedef enum drayi_lane_state {
     DRAYI_LANE_IDLE,
@@ -53,9 +55,11 @@ struct dray_transfer {
     bool *uses_backend;         // per backend of the agent
     uint64_t attached_count;    // how many (region, backend) pairs were attached, in attach order
     int watch_fd;               // joins the fds of several backends for arm; -1: not opened
+    bool can_be_held;           // small enough to be held back until somebody polls or waits
+    bool at_once;               // of these, one that needs nothing but the processor
 
     drayi_run_state state;
-    bool held;     // one small operation, not queued yet: wait may have it done at once
+    bool held;     // nothing is queued yet, and copy_left not filled: wait may have it done at once
     bool stopping; // nothing more is submitted
     uint64_t in_flight;
     uint64_t working_lanes; // lanes that have a step in hand
@@ -75,8 +79,11 @@ struct dray_transfer {
 
 /// Puts every lane to its first step. The transfer is in agent->running afterwards.
 void drayi_run_start(dray_transfer *transfer);
-/// Queues the one small operation that start held back. `waiting`: the caller does nothing else meanwhile.
+/// Queues what start held back. `waiting`: the caller does nothing else meanwhile.
 void drayi_run_release(dray_transfer *transfer, bool waiting);
+/// Carries out what start held back, in the calling thread, as far as the backends do that; the rest is
+/// queued. The caller waits for this transfer, and no other one runs.
+void drayi_run_at_once(dray_transfer *transfer);
 /// Nothing more is submitted; the run ends when nothing is in flight. `error` says why.
 void drayi_run_stop(dray_transfer *transfer, dray_status status, const dray_error *error);
 /// Gives every backend as many ready operations as it takes.

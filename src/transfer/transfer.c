@@ -187,12 +187,42 @@ static dray_status notice_build(dray_transfer *transfer, dray_error *error)
     return DRAY_OK;
 }
 
+/// Does the plan move bytes between memory and files in memory only?
+static bool needs_no_device(const dray_plan *plan)
+{
+    for (uint64_t i = 0; i < plan->region_count; i++) {
+        const dray_region_native *native = plan->regions[i].native;
+        if (!native->pointer && native->storage != DRAY_STORAGE_NULL && !native->in_memory)
+            return false;
+    }
+    return true;
+}
+
+/// Holding back costs whoever computes between submit and wait the overlap; of so few bytes that is less
+/// than what queueing costs.
+static void hold_choose(dray_transfer *transfer)
+{
+    const dray_plan *plan = transfer->plan;
+    const dray_agent *agent = transfer->agent;
+    if (plan->step_count == 0 || plan->slot_bytes || transfer->empty_copies)
+        return;
+    transfer->at_once = true;
+    for (uint64_t i = 0; i < agent->backend_count; i++)
+        transfer->at_once =
+            transfer->at_once && (!transfer->uses_backend[i] || agent->backends[i].ops->at_once);
+    bool by_processor =
+        transfer->at_once && plan->bytes <= DRAYI_AT_ONCE_BYTES && needs_no_device(plan);
+    transfer->can_be_held =
+        by_processor || (plan->step_count == 1 && plan->bytes <= DRAYI_SMALL_SYNC_BYTES);
+}
+
 static dray_status transfer_build(dray_transfer *transfer, dray_error *error)
 {
     DRAY_TRY(notice_build(transfer, error));
     DRAY_TRY(arrays_build(transfer, error));
     DRAY_TRY(staging_build(transfer, error));
     DRAY_TRY(watch_build(transfer, error));
+    hold_choose(transfer);
     return regions_walk(transfer, true, error);
 }
 
@@ -260,7 +290,7 @@ dray_status dray_transfer_submit(dray_transfer *transfer, dray_error *error)
         return dray_fail(error, DRAY_E_BUSY,
                          "transfer: it runs already, %" PRIu64 " of %" PRIu64 " bytes are done",
                          transfer->bytes_done, transfer->plan->bytes);
-    for (uint32_t i = 0; i < agent->backend_count; i++) {
+    for (uint32_t i = 0; agent->is_broken && i < agent->backend_count; i++) {
         if (transfer->uses_backend[i] && agent->backends[i].broken)
             return dray_fail(
                 error, DRAY_E_INTERNAL,
@@ -268,7 +298,8 @@ dray_status dray_transfer_submit(dray_transfer *transfer, dray_error *error)
                 agent->backends[i].ops->name);
     }
     drayi_run_start(transfer);
-    drayi_agent_submit(agent);
+    if (!transfer->held)
+        drayi_agent_submit(agent);
     return DRAY_OK;
 }
 
@@ -305,11 +336,27 @@ dray_status dray_transfer_poll(dray_transfer *transfer, bool *out_done, dray_err
     return run_result(transfer, error);
 }
 
+/// Nothing else to look after and no callback to make: all there is to do is the work itself.
+static bool wait_at_once(dray_transfer *transfer, int64_t deadline_ns)
+{
+    dray_agent *agent = transfer->agent;
+    if (!transfer->at_once || deadline_ns >= 0 || agent->has_remote || agent->running != transfer ||
+        transfer->next_running)
+        return false;
+    drayi_run_at_once(transfer);
+    if (transfer->state != DRAYI_RUN_ENDED || transfer->bytes_told < transfer->bytes_done)
+        return false;
+    drayi_agent_unlist(agent, transfer);
+    return true;
+}
+
 dray_status dray_transfer_wait(dray_transfer *transfer, int64_t deadline_ns, dray_error *error)
 {
     dray_agent *agent = transfer->agent;
     if (transfer->state == DRAYI_RUN_NEVER)
         return never_started(error);
+    if (transfer->held && wait_at_once(transfer, deadline_ns))
+        return run_result(transfer, error);
     drayi_run_release(transfer, true);
     for (uint32_t idle = 0;;) {
         bool moved = drayi_agent_work(agent);

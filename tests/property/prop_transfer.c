@@ -60,6 +60,7 @@ static void random_edge(world_case *world, backend_sim *sim, dray_storage from, 
     edge->max_loops = edge->flags & DRAY_EDGE_SCATTER ? 0 : (uint32_t)below(world, 5);
     edge->best_bytes = sizes[below(world, 7)];
     edge->best_depth = (uint32_t)below(world, 6);
+    edge->most_depth = (uint32_t)below(world, 12);
     edge->cost = (uint32_t)below(world, 3);
     if (flags & DRAY_EDGE_DIRECT)
         edge->max_loops = 0;
@@ -72,6 +73,7 @@ static void random_backend(world_case *world, backend_sim *sim)
     sim->reorders = below(world, 2);
     sim->capacity = below(world, 2) ? 1 + (uint32_t)below(world, 5) : 0;
     sim->cannot_arm = below(world, 4) == 0;
+    sim->at_once_percent = (uint32_t)below(world, 3) * 50;
     random_edge(world, sim, DRAY_STORAGE_SYSTEM, DRAY_STORAGE_SYSTEM, 0);
     random_edge(world, sim, DRAY_STORAGE_DISK, DRAY_STORAGE_SYSTEM, 0);
     random_edge(world, sim, DRAY_STORAGE_DISK, DRAY_STORAGE_SYSTEM, DRAY_EDGE_DIRECT);

@@ -371,6 +371,27 @@ static uint32_t sim_poll(dray_backend *self, dray_op **out_ops, uint32_t capacit
     return given;
 }
 
+/// Sometimes it does a part and then says no.
+static bool sim_at_once(dray_backend *self, dray_op *op)
+{
+    backend_sim *sim = sim_of(self);
+    if (sim->pending_count)
+        violated(sim, "asked to work at once with %u operations in flight", sim->pending_count);
+    check_op(sim, op);
+    if (!sequence_percent(&sim->random, sim->at_once_percent)) {
+        op->bytes_done = 0;
+        op_move(sim, op, (uint32_t)sequence_below(&sim->random, op->segment_count));
+        return false;
+    }
+    sim->at_once++;
+    sim->submitted++;
+    op_finish(sim, op, false);
+    dray_op *unused;
+    if (sim->lie != BACKEND_SIM_HONEST)
+        tell_lie(sim, op, &unused, 0);
+    return true;
+}
+
 static void sim_cancel(dray_backend *self, dray_op *op)
 {
     backend_sim *sim = sim_of(self);
@@ -437,5 +458,6 @@ const dray_backend_ops backend_sim_ops[2] = {
         .detach = sim_detach,
         .cancel = sim_cancel,
         .arm = sim_arm,
+        .at_once = sim_at_once,
     },
 };

@@ -31,10 +31,11 @@ typedef struct backend_sim {
     uint32_t edge_count;
     uint32_t capacity;       // operations in flight; 0: BACKEND_SIM_OPS
     uint32_t refuse_percent; // of the calls of submit that take fewer than they could
-    uint32_t delay_polls;    // an operation takes up to so many polls
-    bool reorders;           // operations end in any order
-    bool cannot_arm;         // it must be polled
-    uint64_t fail_at;        // the Nth operation from now fails; 0: none
+    uint32_t at_once_percent; // of the operations that somebody waits for, done at once ("sim2" only)
+    uint32_t delay_polls;     // an operation takes up to so many polls
+    bool reorders;            // operations end in any order
+    bool cannot_arm;          // it must be polled
+    uint64_t fail_at;         // the Nth operation from now fails; 0: none
     dray_status fail_status;
     bool fail_silently;      // without a message
     backend_sim_lie lie;     // at the next operation that ends
@@ -42,7 +43,7 @@ typedef struct backend_sim {
     dray_status open_status; // what open returns
 
     // What happened.
-    uint64_t submitted, completed, cancelled, refused, small_sync;
+    uint64_t submitted, completed, cancelled, refused, small_sync, at_once;
     uint64_t attached, detached, arms;
     uint64_t most_in_flight;
     char violation[256]; // of the caller's side of the contract; empty: none

@@ -296,6 +296,153 @@ static void one_small_operation_is_done_at_once_only_when_it_is_waited_for(void 
     transfer_rig_close(&rig);
 }
 
+/// Three copies of a page each over "sim2", which works at once when it feels like it.
+typedef struct held_run {
+    transfer_rig rig;
+    dray_region *source, *target;
+    dray_copy copies[3];
+    dray_plan *plan;
+    dray_transfer *transfer;
+} held_run;
+
+static void held_open(held_run *self, uint32_t at_once_percent, const dray_transfer_options *options)
+{
+    memset(self, 0, sizeof(*self));
+    sim_memory(0, 1);
+    dray_edge *edge = backend_sim_edge(&backend_sims[1], DRAY_STORAGE_SYSTEM, DRAY_STORAGE_SYSTEM);
+    edge->max_bytes = 4096;
+    edge->cost = 0;
+    backend_sims[0].edges[0].cost = 9;
+    backend_sims[1].at_once_percent = at_once_percent;
+    transfer_rig_open(&self->rig, true, true);
+    self->source = transfer_rig_wrap(&self->rig, source_bytes, big);
+    self->target = transfer_rig_wrap(&self->rig, target_bytes, big);
+    for (uint32_t i = 0; i < 3; i++)
+        self->copies[i] = (dray_copy){.source = self->source,
+                                      .target = self->target,
+                                      .source_offset = i * 8192,
+                                      .target_offset = i * 8192,
+                                      .run_bytes = 4096};
+    dray_error *error = &self->rig.error;
+    assert_int_equal(dray_plan_create(self->rig.agent, self->copies, 3, NULL, &self->plan, error),
+                     DRAY_OK);
+    assert_int_equal(
+        dray_transfer_create(self->rig.agent, self->plan, options, &self->transfer, error), DRAY_OK);
+}
+
+static void held_close(held_run *self)
+{
+    assert_string_equal(backend_sims[1].violation, "");
+    dray_transfer_destroy(self->transfer);
+    dray_plan_destroy(self->plan);
+    dray_region_release(self->source);
+    dray_region_release(self->target);
+    transfer_rig_close(&self->rig);
+}
+
+static void held_expect(const held_run *self, uint64_t copies)
+{
+    dray_transfer_progress progress;
+    dray_transfer_get_progress(self->transfer, &progress);
+    assert_int_equal(progress.copies_done, copies);
+    assert_int_equal(progress.bytes_done, copies * 4096);
+    for (uint64_t i = 0; i < copies; i++)
+        assert_memory_equal(source_bytes + i * 8192, target_bytes + i * 8192, 4096);
+}
+
+static void small_work_of_the_processor_is_done_by_whoever_waits(void **state)
+{
+    (void)state;
+    held_run run;
+    held_open(&run, 100, NULL);
+    for (uint32_t i = 1; i <= 3; i++) {
+        memset(target_bytes, 0, sizeof(target_bytes));
+        assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+        held_expect(&run, 0);
+        assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_E_BUSY);
+        assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_OK);
+        held_expect(&run, 3);
+        assert_int_equal(backend_sims[1].at_once, 3 * i);
+        assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_OK);
+    }
+    held_close(&run);
+}
+
+static void a_backend_that_declines_half_way_gets_the_rest_submitted(void **state)
+{
+    (void)state;
+    held_run run;
+    told_record told = {0};
+    dray_transfer_options options = {
+        .struct_bytes = sizeof(options), .self = &told, .copy_done = on_copy};
+    held_open(&run, 60, &options);
+    bool mixed = false;
+    for (uint32_t i = 0; i < 40; i++) {
+        memset(target_bytes, 0, sizeof(target_bytes));
+        memset(&told, 0, sizeof(told));
+        uint64_t before = backend_sims[1].at_once;
+        assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+        assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_OK);
+        held_expect(&run, 3);
+        assert_int_equal(told.copy_count, 3);
+        mixed = mixed || (backend_sims[1].at_once - before) % 3 != 0;
+    }
+    assert_true(mixed);
+    held_close(&run);
+}
+
+static void work_at_once_that_fails_says_where_and_leaves_the_transfer_usable(void **state)
+{
+    (void)state;
+    held_run run;
+    held_open(&run, 100, NULL);
+    backend_sims[1].fail_at = 2;
+    backend_sims[1].fail_status = DRAY_E_IO;
+    assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+    assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_E_IO);
+    assert_string_equal(run.rig.error.message, "copy 1: simulated: it broke after 0 bytes");
+    assert_int_equal(run.rig.error.index, 1);
+    held_expect(&run, 1);
+    assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+    assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_OK);
+    held_expect(&run, 3);
+    held_close(&run);
+}
+
+static void a_short_count_at_once_is_the_backends_broken_promise(void **state)
+{
+    (void)state;
+    held_run run;
+    held_open(&run, 100, NULL);
+    backend_sims[1].lie = BACKEND_SIM_SHORT_OK;
+    assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+    assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_E_INTERNAL);
+    assert_string_equal(run.rig.error.message, "copy 0: backend sim2: called an operation of 4096 "
+                                               "bytes done after 4095");
+    held_close(&run);
+}
+
+static void what_is_held_back_starts_when_somebody_polls_or_arms(void **state)
+{
+    (void)state;
+    held_run run;
+    held_open(&run, 100, NULL);
+    assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+    assert_int_equal(backend_sims[1].submitted, 0);
+    int fd;
+    dray_transfer_arm(run.transfer, &fd, &run.rig.error);
+    assert_true(backend_sims[1].submitted > 0);
+    for (bool done = false; !done;)
+        assert_int_equal(dray_transfer_poll(run.transfer, &done, &run.rig.error), DRAY_OK);
+    held_expect(&run, 3);
+    assert_int_equal(backend_sims[1].at_once, 0);
+
+    assert_int_equal(dray_transfer_submit(run.transfer, &run.rig.error), DRAY_OK);
+    dray_transfer_cancel(run.transfer); // before anything was started
+    assert_int_equal(dray_transfer_wait(run.transfer, -1, &run.rig.error), DRAY_E_CANCELLED);
+    held_close(&run);
+}
+
 static void several_transfers_of_one_agent_go_on_together(void **state)
 {
     (void)state;
@@ -615,6 +762,11 @@ int main(void)
         cmocka_unit_test(submit_starts_at_once_and_poll_ends_it),
         cmocka_unit_test(every_copy_is_reported_once_when_its_last_byte_is_there),
         cmocka_unit_test(one_small_operation_is_done_at_once_only_when_it_is_waited_for),
+        cmocka_unit_test(small_work_of_the_processor_is_done_by_whoever_waits),
+        cmocka_unit_test(a_backend_that_declines_half_way_gets_the_rest_submitted),
+        cmocka_unit_test(work_at_once_that_fails_says_where_and_leaves_the_transfer_usable),
+        cmocka_unit_test(a_short_count_at_once_is_the_backends_broken_promise),
+        cmocka_unit_test(what_is_held_back_starts_when_somebody_polls_or_arms),
         cmocka_unit_test(several_transfers_of_one_agent_go_on_together),
         cmocka_unit_test(the_first_failure_stops_the_run_and_says_where),
         cmocka_unit_test(a_failure_without_words_still_has_a_message),

@@ -9,6 +9,8 @@
 #include "dray/spi/region.h"
 #include "dray/spi/remote.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -57,7 +59,7 @@ typedef struct dray_edge {
     uint64_t best_bytes;   ///< the size of operation it likes best; 0: no preference
     uint32_t best_depth;   ///< how many operations it likes in flight; 0: no preference
     uint32_t cost;         ///< smaller is better; compared between edges of the same pair of kinds
-    uint32_t reserved;
+    uint32_t most_depth; ///< how many it takes in flight when they are smaller than best_bytes; 0: best_depth
     /// DEVICE and MANAGED sides: only regions on devices of this family. NULL: an edge without devices.
     const struct dray_device_ops *family;
 } dray_edge;
@@ -122,6 +124,13 @@ typedef struct dray_backend_ops {
     /// over for this region, and --explain gives the message as the reason. NULL: every region will do.
     dray_status (*accepts)(dray_backend *backend, const dray_region *region, dray_error *error);
     const dray_remote_ops *remote; ///< NULL: it serves this process only
+    /// The caller waits for `op` and does nothing else meanwhile. true: it was carried out in the caller's
+    /// thread, with the result that poll would hand out. false: that would take more than the processor;
+    /// no byte counts, the operation is to be submitted. Never allocates.
+    bool (*at_once)(dray_backend *backend, dray_op *op);
+    /// The caller waits, and nothing but this backend can have news: helps with the work or sleeps until poll may
+    /// have some, at most timeout_ns (-1: no limit). false: it cannot now, arm is to be used.
+    bool (*await)(dray_backend *backend, int64_t timeout_ns);
 } dray_backend_ops;
 
 #ifdef __cplusplus
