@@ -1,20 +1,22 @@
 /// The copy backend: host memory to host memory, and to nowhere.
 ///
 /// An operation is cut into chunks by a counter that whoever works on it takes from: the pool's
-/// threads, several at once when the size pays, or without a pool the caller, a few chunks at each
-/// poll. Between two chunks a cancellation is noticed. What is small is done at once, in submit: that
-/// is less work than telling another thread.
+/// threads, several at once when the size pays, the caller while it waits, or without a pool the caller
+/// alone, a few chunks at each poll. Between two chunks a cancellation is noticed. What is small is done
+/// at once, in submit: that is less work than telling another thread, and needs none of the above.
 #include "backend/completions.h"
 #include "backend/copy_shape.h"
 #include "base/checked.h"
 #include "base/env.h"
 #include "base/queue.h"
 #include "dray/spi/backend.h"
+#include "memory/region.h"
 #include "os/pool.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 // measured: docs/design/backends.md
 #define CHUNK_BYTES (2u << 20)    // what one thread takes at a time
@@ -51,6 +53,7 @@ struct copy_slot {
 struct dray_backend {
     drayi_env *env;
     drayi_completions completions;
+    drayi_op_list at_once; // done in submit, without a slot, for poll to hand out
     drayi_stream stream;
     drayi_queue free_slots;
     drayi_queue queued; // without a pool: what the caller works on in poll
@@ -107,10 +110,9 @@ static uint32_t copy_edges(dray_backend *backend, dray_edge *out_edges, uint32_t
 
 // --- one operation -------------------------------------------------------------------------------
 
-static const uint8_t *address_of(const dray_region *region, uint64_t offset)
+static uint8_t *address_of(const dray_region *region, uint64_t offset)
 {
-    const uint8_t *base = dray_region_pointer(region);
-    return base ? base + offset : NULL;
+    return region->native.pointer ? (uint8_t *)region->native.pointer + offset : NULL;
 }
 
 /// Copies the bytes [first, first + bytes) of the operation, counted through all its segments.
@@ -121,10 +123,9 @@ static void copy_range(const copy_slot *slot, uint64_t first, uint64_t bytes)
         const dray_segment *segment = &slot->op->segments[i];
         uint64_t segment_bytes = drayi_segment_bytes(segment);
         if (first < segment_first + segment_bytes) {
-            uint8_t *target =
-                (uint8_t *)dray_region_pointer(segment->target) + segment->target_offset;
             drayi_copy_shape shape = drayi_copy_shape_of(
-                segment, address_of(segment->source, segment->source_offset), target, slot->stream);
+                segment, address_of(segment->source, segment->source_offset),
+                address_of(segment->target, segment->target_offset), slot->stream);
             uint64_t part = drayi_min(bytes, segment_first + segment_bytes - first);
             drayi_copy_shape_range(&shape, first - segment_first, part);
             first += part;
@@ -181,58 +182,100 @@ static void start_in_pool(copy_slot *slot, uint32_t threads)
 }
 
 /// What the planner promises, checked where a mistake would write anywhere.
-static dray_status check_sides(const dray_op *op, dray_error *error)
+static dray_status check_sides(const dray_segment *segment, bool drops, dray_error *error)
 {
-    for (uint32_t i = 0; i < op->segment_count; i++) {
-        const dray_segment *segment = &op->segments[i];
-        bool drops = op->edge == EDGE_DROP;
-        if (!dray_region_pointer(segment->source) ||
-            (!drops && !dray_region_pointer(segment->target)))
-            return dray_fail(error, DRAY_E_INVALID,
-                             "copy: from %s to %s is not between host memories",
-                             dray_storage_name(dray_region_storage(segment->source)),
-                             dray_storage_name(dray_region_storage(segment->target)));
-        if (segment->loop_count > DRAY_LOOPS_MAX)
-            return dray_fail(error, DRAY_E_INVALID, "copy: %u loops given, at most %d are possible",
-                             segment->loop_count, DRAY_LOOPS_MAX);
-    }
+    if (!segment->source->native.pointer || (!drops && !segment->target->native.pointer))
+        return dray_fail(error, DRAY_E_INVALID, "copy: from %s to %s is not between host memories",
+                         dray_storage_name(dray_region_storage(segment->source)),
+                         dray_storage_name(dray_region_storage(segment->target)));
+    if (segment->loop_count > DRAY_LOOPS_MAX)
+        return dray_fail(error, DRAY_E_INVALID, "copy: %u loops given, at most %d are possible",
+                         segment->loop_count, DRAY_LOOPS_MAX);
     return DRAY_OK;
 }
 
-static void slot_begin(copy_slot *slot, dray_op *op)
+static void slot_begin(copy_slot *slot, dray_op *op, uint64_t bytes)
 {
     slot->op = op;
     op->backend_use[0] = (uintptr_t)slot;
-    slot->bytes = 0;
-    for (uint32_t i = 0; i < op->segment_count; i++)
-        slot->bytes += drayi_segment_bytes(&op->segments[i]);
-    slot->stream = slot->bytes >= STREAM_BYTES ? &slot->backend->stream : NULL;
+    slot->bytes = bytes;
+    slot->stream = bytes >= STREAM_BYTES ? &slot->backend->stream : NULL;
     atomic_store(&slot->taken, 0);
     atomic_store(&slot->done, 0);
     atomic_store(&slot->cancelled, false);
 }
 
-static void take(dray_backend *backend, dray_op *op)
+static void segment_copy(const dray_segment *segment, uint64_t bytes)
 {
+    uint8_t *target = address_of(segment->target, segment->target_offset);
+    const uint8_t *source = address_of(segment->source, segment->source_offset);
+    if (segment->loop_count == 0) {
+        memcpy(target, source, bytes);
+        return;
+    }
+    drayi_copy_shape shape = drayi_copy_shape_of(segment, source, target, NULL);
+    drayi_copy_shape_range(&shape, 0, bytes);
+}
+
+/// All of a small operation, in the calling thread. Its result is written.
+static void op_copy(dray_op *op)
+{
+    bool drops = op->edge == EDGE_DROP;
+    op->bytes_done = 0;
+    op->status = DRAY_OK;
+    for (uint32_t i = 0; i < op->segment_count && op->status == DRAY_OK; i++) {
+        const dray_segment *segment = &op->segments[i];
+        op->status = check_sides(segment, drops, &op->error);
+        if (op->status != DRAY_OK)
+            return;
+        uint64_t bytes = drayi_segment_bytes(segment);
+        if (!drops)
+            segment_copy(segment, bytes);
+        op->bytes_done += bytes;
+    }
+}
+
+/// The operation's bytes; or, when they are more than `most`, a number above it.
+static uint64_t op_bytes(const dray_op *op, uint64_t most)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < op->segment_count && bytes <= most; i++)
+        bytes += drayi_segment_bytes(&op->segments[i]);
+    return bytes;
+}
+
+static bool is_small(const dray_op *op)
+{
+    return op->edge == EDGE_DROP || op->flags & DRAY_OP_SMALL_SYNC ||
+           op_bytes(op, AT_ONCE_BYTES) <= AT_ONCE_BYTES;
+}
+
+/// False: no slot is free.
+static bool take(dray_backend *backend, dray_op *op)
+{
+    if (is_small(op)) {
+        op->backend_use[0] = 0;
+        op_copy(op);
+        drayi_op_list_push(&backend->at_once, op);
+        return true;
+    }
     copy_slot *slot = drayi_queue_pop(&backend->free_slots);
-    slot_begin(slot, op);
+    if (!slot)
+        return false;
+    slot_begin(slot, op, op_bytes(op, UINT64_MAX));
     uint32_t threads = drayi_pool_threads(backend->env->pool);
-    op->status = check_sides(op, &op->error);
+    op->status = DRAY_OK;
+    for (uint32_t i = 0; i < op->segment_count && op->status == DRAY_OK; i++)
+        op->status = check_sides(&op->segments[i], false, &op->error);
     if (op->status != DRAY_OK) {
         op->bytes_done = 0;
         drayi_completions_push(&backend->completions, op);
-    } else if (op->edge == EDGE_DROP) {
-        atomic_store(&slot->done, slot->bytes);
-        slot_end(slot);
-    } else if (slot->bytes <= AT_ONCE_BYTES || op->flags & DRAY_OP_SMALL_SYNC) {
-        while (copy_chunk(slot))
-            continue;
-        slot_end(slot);
     } else if (threads > 0) {
         start_in_pool(slot, threads);
     } else {
         drayi_queue_push(&backend->queued, &slot->link);
     }
+    return true;
 }
 
 // --- the table -----------------------------------------------------------------------------------
@@ -240,9 +283,16 @@ static void take(dray_backend *backend, dray_op *op)
 static uint32_t copy_submit(dray_backend *backend, dray_op **ops, uint32_t count)
 {
     uint32_t taken = 0;
-    for (; taken < count && backend->free_slots.first; taken++)
-        take(backend, ops[taken]);
+    while (taken < count && take(backend, ops[taken]))
+        taken++;
     return taken;
+}
+
+static bool copy_at_once(dray_backend *backend, dray_op *op)
+{
+    (void)backend;
+    op_copy(op);
+    return true;
 }
 
 /// Without a pool: a bounded slice of the oldest operation.
@@ -267,20 +317,50 @@ static copy_slot *slot_of(const dray_op *op)
 static uint32_t copy_poll(dray_backend *backend, dray_op **out_ops, uint32_t capacity)
 {
     work_in_caller(backend);
-    uint32_t count = drayi_completions_take(&backend->completions, out_ops, capacity);
-    for (uint32_t i = 0; i < count; i++)
+    uint32_t small = drayi_op_list_take(&backend->at_once, out_ops, capacity);
+    uint32_t count =
+        small + drayi_completions_take(&backend->completions, out_ops + small, capacity - small);
+    for (uint32_t i = small; i < count; i++)
         drayi_queue_push(&backend->free_slots, &slot_of(out_ops[i])->link);
     return count;
+}
+
+/// Becomes one of the slot's jobs for a chunk. false: there is none left.
+static bool slot_help(copy_slot *slot)
+{
+    unsigned jobs = atomic_load(&slot->jobs_left);
+    do {
+        if (jobs == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak(&slot->jobs_left, &jobs, jobs + 1));
+    bool helped = copy_chunk(slot);
+    if (atomic_fetch_sub(&slot->jobs_left, 1) == 1)
+        slot_end(slot);
+    return helped;
+}
+
+/// A caller that waits copies, too.
+static bool copy_await(dray_backend *backend, int64_t timeout_ns)
+{
+    (void)timeout_ns; // a chunk takes less than a millisecond
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        if (slot_help(&backend->slots[i]))
+            return true;
+    }
+    return false;
 }
 
 static void copy_cancel(dray_backend *backend, dray_op *op)
 {
     (void)backend;
-    atomic_store(&slot_of(op)->cancelled, true);
+    if (slot_of(op))
+        atomic_store(&slot_of(op)->cancelled, true);
 }
 
 static dray_status copy_arm(dray_backend *backend, int *out_fd, dray_error *error)
 {
+    if (backend->at_once.first)
+        return dray_fail(error, DRAY_E_BUSY, "operations have ended already: poll first");
     if (backend->queued.first)
         return dray_fail(error, DRAY_E_BUSY, "operations wait to be carried out: poll first");
     return drayi_completions_arm(&backend->completions, out_fd, error);
@@ -309,4 +389,6 @@ const dray_backend_ops drayi_backend_copy = {
     .cancel = copy_cancel,
     .arm = copy_arm,
     .describe = copy_describe,
+    .at_once = copy_at_once,
+    .await = copy_await,
 };

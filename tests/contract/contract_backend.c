@@ -323,6 +323,45 @@ static void a_small_operation_that_is_waited_for_is_moved_too(edge_stage *self)
     check_rest(self);
 }
 
+/// Declining is allowed; doing a part and declining, too.
+static void work_at_once_is_whole_or_can_still_be_submitted(edge_stage *self)
+{
+    const dray_backend_ops *ops = self->rig.ops;
+    for (uint32_t flags = 0; ops->at_once && flags <= DRAY_OP_SMALL_SYNC; flags++) {
+        dray_segment segment = segment_of(self, 0, (1 + flags) * page, fit(self, 5000));
+        dray_op op = op_of(self, &segment, 1);
+        op.flags = flags;
+        if (ops->at_once(self->rig.backend, &op)) {
+            if (op.status != DRAY_OK)
+                fail_msg("%s", op.error.message);
+            assert_true(op.bytes_done == segment.run_bytes);
+        } else {
+            run_ok(self, &op, segment.run_bytes);
+        }
+        look(self);
+        check_run(self, &segment, 0, segment.target_offset);
+        check_rest(self);
+    }
+}
+
+static void whoever_awaits_is_woken(edge_stage *self)
+{
+    const dray_backend_ops *ops = self->rig.ops;
+    if (!ops->await)
+        return;
+    dray_segment segment = segment_of(self, 0, 0, fit(self, 1 << 20));
+    dray_op op = op_of(self, &segment, 1), *given = &op, *back = NULL;
+    while (ops->submit(self->rig.backend, &given, 1) == 0)
+        continue;
+    while (ops->poll(self->rig.backend, &back, 1) == 0)
+        ops->await(self->rig.backend, -1); // declining is allowed: then this spins
+    assert_ptr_equal(back, &op);
+    assert_int_equal(op.status, DRAY_OK);
+    look(self);
+    check_run(self, &segment, 0, 0);
+    check_rest(self);
+}
+
 static void moves_every_segment_of_an_operation(edge_stage *self)
 {
     enum { most = 1024 };
@@ -491,6 +530,8 @@ static const struct promise {
 } promises[] = {
     {"any size at any offset", moves_any_size_at_any_offset},
     {"a small operation that is waited for", a_small_operation_that_is_waited_for_is_moved_too},
+    {"work at once is whole, or left to submit", work_at_once_is_whole_or_can_still_be_submitted},
+    {"whoever awaits is woken", whoever_awaits_is_woken},
     {"every segment of an operation", moves_every_segment_of_an_operation},
     {"as many loops as it says", carries_out_as_many_loops_as_it_says},
     {"every operation comes back once", hands_back_every_operation_once_however_many_wait},
