@@ -6,12 +6,13 @@
 /// done at once, in submit. posix_engine.h says what is in which file.
 #include "backend/posix_engine.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define BEST_BYTES (2u << 20) // measured: docs/design/backends.md
-#define BEST_DEPTH 16
+#define BEST_DEPTH 16         // of such operations; of smaller ones as many as there are slots
 #define MAX_BYTES (64u << 20)
 
 void drayi_posix_end(drayi_posix_slot *slot)
@@ -33,6 +34,7 @@ static dray_status posix_open(drayi_env *env, dray_backend **out_backend, dray_e
         return DRAY_E_NOMEM;
     backend->env = env;
     backend->os = env->os;
+    backend->uncached_fd = -1;
     dray_status status = drayi_completions_open(&backend->completions, env->os, error);
     if (status != DRAY_OK) {
         posix_close(backend);
@@ -60,6 +62,7 @@ static dray_edge edge_of(dray_storage memory, uint32_t id)
         .max_segments = DRAYI_POSIX_PARTS,
         .best_bytes = BEST_BYTES,
         .best_depth = BEST_DEPTH,
+        .most_depth = DRAYI_POSIX_SLOTS,
         .cost = direct ? 50 : 100,
     };
 }
@@ -93,6 +96,8 @@ static void take(dray_backend *backend, dray_op *op)
     } else if (op->flags & DRAY_OP_SMALL_SYNC || slot->bytes == 0) {
         drayi_posix_slot_transfer(slot);
         drayi_posix_end(slot);
+    } else if (drayi_posix_slot_try(slot)) {
+        drayi_posix_end(slot);
     } else {
         backend->engine->start(backend, slot);
     }
@@ -106,6 +111,32 @@ static uint32_t posix_submit(dray_backend *backend, dray_op **ops, uint32_t coun
     if (backend->engine->flush)
         backend->engine->flush(backend);
     return taken;
+}
+
+/// Past the completions: whoever waits for this one takes its result here.
+static bool posix_at_once(dray_backend *backend, dray_op *op)
+{
+    drayi_posix_slot *slot = drayi_queue_pop(&backend->free_slots);
+    if (!slot)
+        return false;
+    slot->op = op;
+    bool ended = drayi_posix_slot_begin(slot) != DRAY_OK;
+    if (!ended && (slot->in_memory || op->flags & DRAY_OP_SMALL_SYNC)) {
+        drayi_posix_slot_transfer(slot);
+        ended = true;
+    }
+    drayi_queue_push(&backend->free_slots, &slot->link);
+    return ended;
+}
+
+/// The ring is asked itself: that is one system call, its eventfd would be three.
+static bool posix_await(dray_backend *backend, int64_t timeout_ns)
+{
+    if (backend->engine != &drayi_posix_ring || drayi_posix_ring_needs_poll(backend) ||
+        backend->ring.air_count == 0)
+        return false;
+    int code = backend->os->uring_wait(backend->ring.ring, timeout_ns);
+    return code >= 0 || code == -EINTR;
 }
 
 static uint32_t posix_poll(dray_backend *backend, dray_op **out_ops, uint32_t capacity)
@@ -148,7 +179,8 @@ static void posix_describe(dray_backend *backend, char *out, size_t capacity)
         snprintf(buffered, sizeof(buffered),
                  "; %" PRIu64 " direct operations went through the page cache", instead);
     if (backend->engine == &drayi_posix_ring)
-        snprintf(out, capacity, "io_uring, depth %d%s", DRAYI_POSIX_SLOTS, buffered);
+        snprintf(out, capacity, "io_uring, depth %d; cached bytes in the caller%s",
+                 DRAYI_POSIX_SLOTS, buffered);
     else if (backend->engine == &drayi_posix_threads)
         snprintf(out, capacity, "threads and pread%s%s", refusal, buffered);
     else
@@ -166,4 +198,6 @@ const dray_backend_ops drayi_backend_posix = {
     .cancel = posix_cancel,
     .arm = posix_arm,
     .describe = posix_describe,
+    .at_once = posix_at_once,
+    .await = posix_await,
 };

@@ -18,6 +18,7 @@
 
 #define DRAYI_POSIX_SLOTS 64
 #define DRAYI_POSIX_PARTS 64
+#define DRAYI_POSIX_BACKGROUND (128u << 10)       // a copy of this size is worth another thread
 #define DRAYI_POSIX_QUEUE (2 * DRAYI_POSIX_SLOTS) // requests, and cancellations of all of them
 
 enum { DRAYI_POSIX_EDGE_WRITE = 1, DRAYI_POSIX_EDGE_DIRECT = 2 }; // bits of dray_edge.id
@@ -31,6 +32,7 @@ typedef struct drayi_posix_slot {
     atomic_bool cancelled; // the caller may set it while a job runs
     bool write;
     bool direct;           // the next transfer goes past the page cache
+    bool in_memory;        // of the file: its file system does no I/O
     int fd, direct_fd;     // buffered and direct
     uint32_t offset_align; // of direct_fd
     uint32_t request;      // counts the slot's ring requests, so that a late answer finds nobody
@@ -74,6 +76,7 @@ struct dray_backend {
     drayi_queue free_slots;
     drayi_queue queued; // the caller engine's
     drayi_posix_ring_state ring;
+    int uncached_fd; // of the file whose file system does not tell what is cached; -1: none
     atomic_uint_fast64_t buffered_instead; // direct operations that went through the page cache
     drayi_posix_slot slots[DRAYI_POSIX_SLOTS];
 };
@@ -91,6 +94,8 @@ bool drayi_posix_slot_result(drayi_posix_slot *slot, int64_t result);
 void drayi_posix_slot_fail(drayi_posix_slot *slot, int code, const char *origin);
 /// Transfers in the calling thread until the operation ended.
 void drayi_posix_slot_transfer(drayi_posix_slot *slot);
+/// Transfers what takes no I/O. true: the operation ended. false: the rest is the engine's.
+bool drayi_posix_slot_try(drayi_posix_slot *slot);
 
 // --- backend_posix.c
 

@@ -11,7 +11,6 @@
 #define NO_SLOT UINT32_MAX // in the queue: a cancellation
 #define FAILURES_MAX 1000  // failing calls in a row until the ring counts as broken
 #define EVENTS_AT_ONCE 32
-#define BACKGROUND_BYTES (128u << 10) // a page-cache copy of this size is worth a kernel worker
 
 static uint32_t index_of(const dray_backend *backend, const drayi_posix_slot *slot)
 {
@@ -111,7 +110,7 @@ static void submit(dray_backend *backend)
 static int queue_request(dray_backend *backend, drayi_posix_slot *slot)
 {
     const drayi_os *os = backend->os;
-    bool background = !slot->direct && slot->bytes >= BACKGROUND_BYTES;
+    bool background = !slot->direct && slot->bytes >= DRAYI_POSIX_BACKGROUND;
     slot->request++;
     return (slot->write ? os->uring_write : os->uring_read)(
         backend->ring.ring, drayi_posix_slot_fd(slot), &slot->parts[slot->part_first],

@@ -7,6 +7,7 @@
 /// of whole blocks and never mixes two ways in one.
 #include "backend/posix_engine.h"
 #include "base/checked.h"
+#include "memory/region.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,6 +49,7 @@ static dray_status place_in_file(drayi_posix_slot *slot, const dray_region_nativ
         slot->fd = file->fd;
         slot->direct_fd = file->direct_fd;
         slot->offset_align = file->direct_offset_align;
+        slot->in_memory = file->in_memory;
         slot->offset = offset;
         return DRAY_OK;
     }
@@ -69,22 +71,23 @@ static bool may_go_direct(const dray_region_native *file, const uint8_t *memory,
 
 static dray_status segment_add(drayi_posix_slot *slot, const dray_segment *segment)
 {
-    dray_region_native file, memory;
-    dray_region_get_native(slot->write ? segment->target : segment->source, &file);
-    dray_region_get_native(slot->write ? segment->source : segment->target, &memory);
+    const dray_region_native *file =
+        slot->write ? &segment->target->native : &segment->source->native;
+    const dray_region_native *memory =
+        slot->write ? &segment->source->native : &segment->target->native;
     uint64_t file_at = slot->write ? segment->target_offset : segment->source_offset;
     uint64_t memory_at = slot->write ? segment->source_offset : segment->target_offset;
-    if (file.fd < 0 || !memory.pointer)
+    if (file->fd < 0 || !memory->pointer)
         return dray_fail(&slot->op->error, DRAY_E_INVALID,
                          "%s %s: one side is %s, the other %s; a file and memory are wanted",
-                         call_name(slot), file.name, dray_storage_name(file.storage),
-                         dray_storage_name(memory.storage));
+                         call_name(slot), file->name, dray_storage_name(file->storage),
+                         dray_storage_name(memory->storage));
     if (segment->loop_count > 0)
         return dray_fail(&slot->op->error, DRAY_E_INVALID, "%s %s: %u loops given, none is possible",
-                         call_name(slot), file.name, segment->loop_count);
-    DRAY_TRY(place_in_file(slot, &file, file_at, segment == slot->op->segments));
-    uint8_t *pointer = (uint8_t *)memory.pointer + memory_at;
-    if (!may_go_direct(&file, pointer, file_at, segment->run_bytes))
+                         call_name(slot), file->name, segment->loop_count);
+    DRAY_TRY(place_in_file(slot, file, file_at, segment == slot->op->segments));
+    uint8_t *pointer = (uint8_t *)memory->pointer + memory_at;
+    if (!may_go_direct(file, pointer, file_at, segment->run_bytes))
         slot->direct = false;
     slot->bytes += segment->run_bytes;
     return part_add(slot, pointer, segment->run_bytes);
@@ -228,9 +231,13 @@ bool drayi_posix_slot_result(drayi_posix_slot *slot, int64_t result)
 static ssize_t transfer_once(const drayi_posix_slot *slot)
 {
     const drayi_os *os = slot->backend->os;
-    return (slot->write ? os->pwritev : os->preadv)(
-        drayi_posix_slot_fd(slot), &slot->parts[slot->part_first],
-        (int)(slot->part_count - slot->part_first), slot->offset + slot->done);
+    const struct iovec *parts = &slot->parts[slot->part_first];
+    int fd = drayi_posix_slot_fd(slot), count = (int)(slot->part_count - slot->part_first);
+    uint64_t offset = slot->offset + slot->done;
+    if (count == 1) // cheaper: the kernel has no list to fetch
+        return slot->write ? os->pwrite(fd, parts->iov_base, parts->iov_len, offset)
+                           : os->pread(fd, parts->iov_base, parts->iov_len, offset);
+    return (slot->write ? os->pwritev : os->preadv)(fd, parts, count, offset);
 }
 
 void drayi_posix_slot_transfer(drayi_posix_slot *slot)
@@ -239,4 +246,24 @@ void drayi_posix_slot_transfer(drayi_posix_slot *slot)
     while (!ended)
         ended = atomic_load(&slot->cancelled) ? end_cancelled(slot)
                                               : drayi_posix_slot_result(slot, transfer_once(slot));
+}
+
+/// Of other files the page cache is asked, where the file system takes the question. What it does not
+/// have, the end of the file and every error are the engine's to find out.
+bool drayi_posix_slot_try(drayi_posix_slot *slot)
+{
+    dray_backend *backend = slot->backend;
+    if (slot->bytes >= DRAYI_POSIX_BACKGROUND)
+        return false;
+    if (slot->in_memory) {
+        drayi_posix_slot_transfer(slot);
+        return true;
+    }
+    if (slot->write || slot->direct || slot->fd == backend->uncached_fd)
+        return false;
+    ssize_t got =
+        backend->os->preadv_cached(slot->fd, slot->parts, (int)slot->part_count, slot->offset);
+    if (got == -EOPNOTSUPP)
+        backend->uncached_fd = slot->fd;
+    return got > 0 && drayi_posix_slot_result(slot, got);
 }
