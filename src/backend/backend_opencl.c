@@ -19,4 +19,5 @@ const dray_backend_ops drayi_backend_opencl = {
     .detach = drayi_stream_engine_detach,
     .arm = drayi_stream_engine_arm,
     .describe = drayi_stream_engine_describe,
+    .await = drayi_stream_engine_await,
 };

@@ -476,6 +476,15 @@ static void wake(const dray_backend *backend)
     }
 }
 
+/// For slot_query() to find.
+static void wait_failed(engine_link *link, uint64_t number, const dray_error *error)
+{
+    pthread_mutex_lock(&link->backend->lock);
+    link->failed_number = number;
+    link->failed_error = *error;
+    pthread_mutex_unlock(&link->backend->lock);
+}
+
 /// In the pool. Nothing of the backend is touched after the latch.
 static void waiter_run(drayi_job *job)
 {
@@ -483,11 +492,9 @@ static void waiter_run(drayi_job *job)
     dray_backend *backend = link->backend;
     dray_error error = {0};
     dray_status status = backend->family->copy->wait(link->waiter_stream, &error);
+    if (status != DRAY_OK)
+        wait_failed(link, link->waiter_number, &error);
     pthread_mutex_lock(&backend->lock);
-    if (status != DRAY_OK) {
-        link->failed_number = link->waiter_number;
-        link->failed_error = error;
-    }
     link->is_waiting = false;
     wake(backend);
     pthread_mutex_unlock(&backend->lock);
@@ -541,6 +548,19 @@ dray_status drayi_stream_engine_arm(dray_backend *backend, int *out_fd, dray_err
         link_await(backend->links[i]);
     *out_fd = backend->event_fd;
     return DRAY_OK;
+}
+
+/// The caller itself waits for the oldest job, when there is only one device to hear from.
+bool drayi_stream_engine_await(dray_backend *backend, int64_t timeout_ns)
+{
+    engine_link *link = backend->link_count == 1 ? backend->links[0] : NULL;
+    const engine_slot *oldest = link ? slot_oldest(link) : NULL;
+    if (!oldest || timeout_ns >= 0 || backend->ended.first)
+        return false;
+    dray_error error = {0};
+    if (backend->family->copy->wait(oldest->stream, &error) != DRAY_OK)
+        wait_failed(link, oldest->number, &error);
+    return true;
 }
 
 void drayi_stream_engine_describe(dray_backend *backend, char *out, size_t capacity)

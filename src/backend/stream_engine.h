@@ -18,6 +18,7 @@ dray_status drayi_stream_engine_attach(dray_backend *backend, dray_region *regio
                                        dray_error *error);
 void drayi_stream_engine_detach(dray_backend *backend, dray_region *region);
 dray_status drayi_stream_engine_arm(dray_backend *backend, int *out_fd, dray_error *error);
+bool drayi_stream_engine_await(dray_backend *backend, int64_t timeout_ns);
 void drayi_stream_engine_describe(dray_backend *backend, char *out, size_t capacity);
 
 #endif
