@@ -103,4 +103,14 @@ bool bench_queue_io(bench_queue *queue, const bench_batch *batch, dray_region *b
                     uint8_t *memory, bool to_device);
 void bench_queue_close(bench_queue *queue);
 
+
+typedef struct bench_layout_options {
+    const char *disk;      // folder for the file tier; NULL: it is left out
+    uint32_t page, blocks; // only this many tokens a page, this many blocks; 0: all
+    uint64_t memory_bytes; // most of one side; larger cases are left out
+    uint32_t rounds;
+} bench_layout_options;
+dray_status bench_layout(dray_context *context, const bench_layout_options *options, FILE *out,
+                         dray_error *error);
+
 #endif

@@ -12,6 +12,7 @@ bool bench_rounds_fit(option_number rounds, option_problem *problem)
 static const command *const parts[] = {
     &command_bench_weights,
     &command_bench_transfer,
+    &command_bench_layout,
     NULL,
 };
 

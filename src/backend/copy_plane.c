@@ -65,7 +65,7 @@ typedef void square_fn(uint8_t *target, const uint8_t *source, uint64_t target_p
 static void band_copy(const drayi_plane *plane, block band, uint64_t side, square_fn *square,
                       uint8_t *target, const uint8_t *source)
 {
-    uint64_t whole_rows = side ? band.rows / side * side : 0,
+    uint64_t whole_rows = square ? band.rows / side * side : 0,
              whole_columns = whole_rows ? plane->columns / side * side : 0;
     size_t bytes = plane->element_bytes;
     for (uint64_t column = 0; column < whole_columns; column += side) {

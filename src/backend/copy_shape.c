@@ -321,4 +321,6 @@ void drayi_copy_shape_range(const drayi_copy_shape *shape, uint64_t first, uint6
     }
     if (bytes > 0)
         copy_part(shape, &at, 0, bytes);
+    if (shape->way == DRAYI_COPY_SCATTER)
+        shape->stream->settle();
 }

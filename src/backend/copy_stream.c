@@ -89,7 +89,6 @@ static void scatter_sse2(uint8_t *target, const uint8_t *source, const dray_loop
             _mm_stream_si128(to + 3, _mm_loadu_si128(from + 3));
         }
     }
-    _mm_sfence();
 }
 
 __attribute__((target("avx2"))) static void scatter_avx2(uint8_t *target, const uint8_t *source,
@@ -106,6 +105,10 @@ __attribute__((target("avx2"))) static void scatter_avx2(uint8_t *target, const 
             _mm256_stream_si256(to + 1, _mm256_loadu_si256(from + 1));
         }
     }
+}
+
+static void settle(void)
+{
     _mm_sfence();
 }
 
@@ -114,10 +117,13 @@ drayi_stream drayi_stream_named(const char *name)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2");
     if (strcmp(name, "AVX2") == 0)
-        return (drayi_stream){
-            .copy = avx2 ? copy_avx2 : NULL, .scatter = avx2 ? scatter_avx2 : NULL, .name = "AVX2"};
+        return (drayi_stream){.copy = avx2 ? copy_avx2 : NULL,
+                              .scatter = avx2 ? scatter_avx2 : NULL,
+                              .settle = settle,
+                              .name = "AVX2"};
     if (strcmp(name, "SSE2") == 0)
-        return (drayi_stream){.copy = copy_sse2, .scatter = scatter_sse2, .name = "SSE2"};
+        return (drayi_stream){
+            .copy = copy_sse2, .scatter = scatter_sse2, .settle = settle, .name = "SSE2"};
     return plain;
 }
 

@@ -10,7 +10,8 @@
 /// As memcpy. What it wrote is visible to other threads like any other store when it returns.
 typedef void (*drayi_copy_fn)(uint8_t *target, const uint8_t *source, size_t bytes);
 
-/// `runs` runs of whole lines: run_bytes, the target and its stride are multiples of DRAYI_LINE_BYTES.
+/// `runs` runs of whole lines: run_bytes, the target and its stride are multiples of DRAYI_LINE_BYTES. Others
+/// see what it wrote only after `settle`: after every few runs that would cost more than the copying.
 typedef void (*drayi_scatter_fn)(uint8_t *target, const uint8_t *source, const dray_loop *loop,
                                  uint64_t runs, size_t run_bytes);
 
@@ -19,6 +20,7 @@ typedef void (*drayi_scatter_fn)(uint8_t *target, const uint8_t *source, const d
 typedef struct drayi_stream {
     drayi_copy_fn copy;
     drayi_scatter_fn scatter; // NULL where copy is memcpy
+    void (*settle)(void);
     const char *name; // "AVX2", "SSE2", or NULL: this machine has no such stores, copy is memcpy
 } drayi_stream;
 
