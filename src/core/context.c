@@ -2,6 +2,7 @@
 #include "core/context.h"
 
 #include "core/components.h"
+#include "module/modules.h"
 #include "os/pool.h"
 
 #include <stdlib.h>
@@ -103,6 +104,7 @@ void dray_context_destroy(dray_context *context)
 {
     if (!context)
         return;
+    drayi_modules_destroy(&context->env);
     drayi_env env = context->env; // outlives the memory that holds it
     drayi_pool_destroy(env.pool);
     drayi_free(&env, context->backends, context->backend_bytes);
