@@ -25,6 +25,7 @@ dray_component(device cuda UNPROVEN "no GPU so far: its tests run on a stand-in 
 dray_component(device opencl)
 dray_component(device sim)
 
+dray_component(loader elf)
 dray_component(loader hsaco UNPROVEN "known by sight only: its code is refused, by name")
 dray_component(loader hip_bundle UNPROVEN "known by sight only: its code is refused, by name")
 dray_component(loader wasm UNPROVEN "known by sight only: its code is refused, by name")

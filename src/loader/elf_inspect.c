@@ -1,8 +1,7 @@
 /// What a shared object is, for those who only look.
-#include "loader/elf_rules.h"
-
 #include "abi/import_tree.h"
 #include "base/quote.h"
+#include "loader/elf_rules.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,8 +18,8 @@ bool drayi_elf_function(const drayi_elf_symbol *symbol, dray_text *out_name)
     return true;
 }
 
-static dray_status report_symbols(const drayi_elf_library *library, const dray_module_report *report,
-                                  dray_error *error)
+static dray_status report_symbols(const drayi_elf_library *library,
+                                  const dray_module_report *report, dray_error *error)
 {
     char note[128];
     bool unique_told = false;
@@ -110,8 +109,8 @@ dray_status drayi_elf_inspect(drayi_env *env, dray_image *image, const dray_modu
     drayi_elf_library library;
     DRAY_TRY(image->map(image, error));
     DRAY_TRY(drayi_elf_library_read(image->bytes, image->byte_count, &library, error));
-    DRAY_TRY(report->arch(report->self, drayi_elf_machine_name(library.elf.header.e_machine),
-                          error));
+    DRAY_TRY(
+        report->arch(report->self, drayi_elf_machine_name(library.elf.header.e_machine), error));
     for (uint64_t i = 0; i < library.needed_count; i++)
         DRAY_TRY(report->needed(report->self, drayi_elf_needed(&library, i), error));
     DRAY_TRY(report_symbols(&library, report, error));

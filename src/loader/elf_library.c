@@ -100,6 +100,35 @@ const uint8_t *drayi_elf_bytes_at(const drayi_elf_library *library, uint64_t add
     return library->elf.bytes + segment.p_offset + (address - segment.p_vaddr);
 }
 
+bool drayi_elf_is_writable(const drayi_elf_library *library, uint64_t address, uint64_t count)
+{
+    const drayi_elf *elf = &library->elf;
+    Elf64_Phdr load;
+    if (!find_load(elf, address, count, false, &load) || !(load.p_flags & PF_W))
+        return false;
+    for (uint64_t i = 0; i < elf->header.e_phnum; i++) {
+        Elf64_Phdr segment = drayi_elf_segment(elf, i);
+        if (segment.p_type == PT_GNU_RELRO && address < segment.p_vaddr + segment.p_memsz &&
+            address + count > segment.p_vaddr)
+            return false; // read-only after relocation
+    }
+    return true;
+}
+
+void drayi_elf_span(const drayi_elf_library *library, uint64_t *out_first, uint64_t *out_end)
+{
+    bool found = false;
+    for (uint64_t i = 0; i < library->elf.header.e_phnum; i++) {
+        Elf64_Phdr segment = drayi_elf_segment(&library->elf, i);
+        if (segment.p_type != PT_LOAD)
+            continue;
+        if (!found)
+            *out_first = segment.p_vaddr;
+        found = true;
+        *out_end = segment.p_vaddr + segment.p_memsz;
+    }
+}
+
 /// The parts that the linker and the unwinder find by their address in memory.
 static dray_status check_in_memory(const drayi_elf *elf, uint64_t index, const Elf64_Phdr *segment,
                                    dray_error *error)

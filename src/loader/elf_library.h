@@ -40,7 +40,9 @@ dray_text drayi_elf_needed(const drayi_elf_library *library, uint64_t index);
 typedef struct drayi_elf_symbol {
     dray_text name;
     uint64_t address, bytes;
-    bool defined, is_function, is_unique; // STB_GNU_UNIQUE: pins the library for good
+    bool defined, is_function, is_data;
+    bool is_weak;
+    bool is_unique; // STB_GNU_UNIQUE: pins the library for good
 } drayi_elf_symbol;
 
 /// index < symbol_count. A name that cannot be read is empty.
@@ -58,6 +60,12 @@ dray_status drayi_elf_count_symbols(drayi_elf_library *library, dray_error *erro
 /// Bytes at an address of the loaded library, as they stand in the file; NULL: not all of them do.
 const uint8_t *drayi_elf_bytes_at(const drayi_elf_library *library, uint64_t address,
                                   uint64_t count);
+
+/// Is this an address that may still be written to once the library is loaded?
+bool drayi_elf_is_writable(const drayi_elf_library *library, uint64_t address, uint64_t count);
+
+/// The addresses of what gets loaded: from the first to behind the last.
+void drayi_elf_span(const drayi_elf_library *library, uint64_t *out_first, uint64_t *out_end);
 
 /// e_machine of what we run on.
 uint16_t drayi_elf_host_machine(void);

@@ -7,10 +7,22 @@ static const char rule[] = "module.trust";
 
 /// What code may need without asking: the C and C++ run time, and the library of the ABI.
 static const char *const usual_libraries[] = {
-    "libc.so.6",      "libm.so.6",          "libpthread.so.0", "libdl.so.2",
-    "librt.so.1",     "libgcc_s.so.1",      "libstdc++.so.6",  "libc++.so.1",
-    "libc++abi.so.1", "libatomic.so.1",     "libgomp.so.1",    "libomp.so.5",
-    "libtvm_ffi.so",  "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", NULL,
+    "libc.so.6",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "libc++.so.1",
+    "libc++abi.so.1",
+    "libatomic.so.1",
+    "libgomp.so.1",
+    "libomp.so.5",
+    "libtvm_ffi.so",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+    NULL,
 };
 
 static dray_status refuse(const char *name, const char *what, const char *way, dray_error *error)
@@ -64,10 +76,11 @@ static dray_status check_soname(drayi_env *env, const dray_policy *policy,
                             drayi_quote(library->soname).text);
     if (taken == 0)
         return DRAY_OK;
-    return dray_fail_rule(error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
-                          "%s: its DT_SONAME %s is that of %s, which would be taken for it; the policy "
-                          "allows that only with allow-soname",
-                          name, drayi_quote(library->soname).text, taken_by);
+    return dray_fail_rule(
+        error, DRAY_E_INVALID, rule, DRAY_UNKNOWN,
+        "%s: its DT_SONAME %s is that of %s, which would be taken for it; the policy "
+        "allows that only with allow-soname",
+        name, drayi_quote(library->soname).text, taken_by);
 }
 
 dray_status drayi_elf_check_rules(drayi_env *env, const dray_policy *policy,

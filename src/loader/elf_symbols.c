@@ -64,6 +64,8 @@ drayi_elf_symbol drayi_elf_symbol_at(const drayi_elf_library *library, uint64_t 
         .bytes = raw.st_size,
         .defined = raw.st_shndx != SHN_UNDEF,
         .is_function = ELF64_ST_TYPE(raw.st_info) == STT_FUNC,
+        .is_data = ELF64_ST_TYPE(raw.st_info) == STT_OBJECT,
+        .is_weak = ELF64_ST_BIND(raw.st_info) == STB_WEAK,
         .is_unique = ELF64_ST_BIND(raw.st_info) == STB_GNU_UNIQUE,
     };
     drayi_elf_text(library->strings, library->strings_bytes, raw.st_name, &symbol.name);

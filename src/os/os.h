@@ -130,7 +130,8 @@ typedef struct drayi_os {
     void *(*library_find)(const char *name, bool global);
     // Shared objects that may go again: RTLD_NOW | RTLD_LOCAL, and library_close() ends them.
     void *(*module_open)(const char *path, char *out_why, size_t why_bytes); // NULL: out_why tells
-    int (*module_base)(void *library, uint64_t *out_base); // what is added to the file's addresses
+    // 1: it came by this path; 0: it was loaded before, by another. *out_base is added to the file's addresses
+    int (*module_base)(void *library, const char *path, uint64_t *out_base);
     int (*same_mapping)(const void *one, const void *other); // 1: of the same file, 0: of two
     // 1: a library of the process (but not one opened through a descriptor) or of the system is called that
     int (*soname_taken)(const char *soname, char *out_by, size_t by_bytes);

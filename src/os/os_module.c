@@ -24,13 +24,13 @@ void *drayi_module_open(const char *path, char *out_why, size_t why_bytes)
     return library;
 }
 
-int drayi_module_base(void *library, uint64_t *out_base)
+int drayi_module_base(void *library, const char *path, uint64_t *out_base)
 {
     struct link_map *map = NULL;
     if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 || !map)
         return -EINVAL;
     *out_base = map->l_addr;
-    return 0;
+    return strcmp(map->l_name, path) == 0;
 }
 
 // --- which file is mapped at an address --------------------------------------------------------------

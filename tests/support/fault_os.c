@@ -553,10 +553,10 @@ static void *fault_module_open(const char *path, char *out_why, size_t why_bytes
     return real->module_open(path, out_why, why_bytes);
 }
 
-static int fault_module_base(void *library, uint64_t *out_base)
+static int fault_module_base(void *library, const char *path, uint64_t *out_base)
 {
     int code = refused(FAULT_LIBRARY, "module_base");
-    return code < 0 ? code : real->module_base(library, out_base);
+    return code < 0 ? code : real->module_base(library, path, out_base);
 }
 
 static int fault_same_mapping(const void *one, const void *other)
