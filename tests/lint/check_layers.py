@@ -40,7 +40,7 @@ MAY_INCLUDE = {
     "format": PLUGIN,
     "backend": PLUGIN,
     "device": PLUGIN,
-    "loader": PLUGIN,
+    "loader": PLUGIN | {"module:public"},  # the options that a load is asked with
     "transfer": {"spi", "memory", "os", "base"},
     "weights": UPPER,
     "layout": UPPER,
