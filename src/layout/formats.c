@@ -27,6 +27,13 @@ const char *dray_block_format_name(dray_block_format format)
     return index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";
 }
 
+const char *drayi_layout_dim_name(dray_block_dim dim)
+{
+    static const char *const names[] = {"unknown", "layer", "outer", "token", "head"};
+    size_t index = (size_t)dim;
+    return index < sizeof(names) / sizeof(names[0]) ? names[index] : names[0];
+}
+
 void drayi_layout_order(const dray_layout_config *config, dray_block_dim out[4])
 {
     static const dray_block_dim orders[][4] = {

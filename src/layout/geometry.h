@@ -10,7 +10,9 @@
 dray_status drayi_layout_config_check(const dray_layout_config *given, dray_layout_config *out,
                                       dray_error *error);
 
-/// formats.c: the order of the four dimensions, slowest first.
+/// formats.c: "layer", "outer", "token", "head".
+const char *drayi_layout_dim_name(dray_block_dim dim);
+/// The order of the four dimensions, slowest first.
 void drayi_layout_order(const dray_layout_config *config, dray_block_dim out[4]);
 /// How many layers, outers, tokens or heads there are. The config has been checked.
 uint64_t drayi_layout_extent(const dray_layout_config *config, dray_block_dim dim);

@@ -79,15 +79,13 @@ static dray_status kind_read(piece word, dray_layout_kind *out, dray_error *erro
                      shown(word, &text));
 }
 
-static const char *const dim_names[] = {NULL, "layer", "outer", "token", "head"};
-
 /// "head/layer/outer/token"; whether each is there once is a rule of the configuration.
 static dray_status order_read(piece rest, piece whole, dray_block_dim order[4], dray_error *error)
 {
     for (int i = 0; i < 4 && rest.at; i++) {
         piece word = piece_cut(&rest, '/');
         for (int dim = DRAY_DIM_LAYER; dim <= DRAY_DIM_HEAD; dim++) {
-            if (piece_is(word, dim_names[dim]))
+            if (piece_is(word, drayi_layout_dim_name((dray_block_dim)dim)))
                 order[i] = (dray_block_dim)dim;
         }
         if (!order[i])
@@ -224,9 +222,9 @@ void dray_layout_print(const dray_layout_config *config, char out[DRAY_LAYOUT_TE
     if (config->alignment > 1)
         snprintf(align, sizeof(align), ",align=%" PRIu64, config->alignment);
     if (config->format == DRAY_BLOCK_CUSTOM)
-        snprintf(order, sizeof(order), ":%s/%s/%s/%s", dim_names[config->order[0]],
-                 dim_names[config->order[1]], dim_names[config->order[2]],
-                 dim_names[config->order[3]]);
+        snprintf(order, sizeof(order), ":%s/%s/%s/%s", drayi_layout_dim_name(config->order[0]),
+                 drayi_layout_dim_name(config->order[1]), drayi_layout_dim_name(config->order[2]),
+                 drayi_layout_dim_name(config->order[3]));
     snprintf(out, DRAY_LAYOUT_TEXT_BYTES,
              "%s,blocks=%" PRIu64 ",layers=%u,outer=%u,page=%" PRIu64 ",inner=%" PRIu64
              ",dtype=%u%s,format=%s%s%s",
