@@ -3,7 +3,9 @@
 
 static const command *const parts[] = {
     &command_hints_explain,
+    &command_hints_apply,
     &command_hints_simulate,
+    &command_hints_probe,
     NULL,
 };
 

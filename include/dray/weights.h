@@ -91,6 +91,10 @@ DRAY_API const dray_tensor *dray_weights_tensor_at(const dray_weights *weights, 
 DRAY_API const dray_tensor *dray_weights_tensor_find(const dray_weights *weights, const char *name,
                                                      uint64_t name_bytes, uint64_t *out_index);
 
+/// Is it one of those that dray_load_options.tensors means? NULL means all. DRAY_E_INVALID: no pattern.
+DRAY_API dray_status dray_tensor_pattern_check(const char *pattern, dray_error *error);
+DRAY_API bool dray_tensor_matches(const dray_tensor *tensor, const char *checked_pattern);
+
 typedef struct dray_metadata {
     dray_text key;
     dray_value value;

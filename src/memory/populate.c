@@ -7,7 +7,6 @@
 #include "memory/populate.h"
 
 #include "base/checked.h"
-#include "memory/extent.h"
 #include "memory/region.h"
 #include "os/os.h"
 
@@ -27,8 +26,9 @@ static void touch_pages(uint8_t *at, uint64_t bytes, uint64_t page_bytes)
         __atomic_fetch_or(at + done, 0, __ATOMIC_RELAXED);
 }
 
-static dray_status populate_pages(const drayi_os *os, const drayi_extent *pages, dray_error *error)
+dray_status drayi_populate_pages(drayi_env *env, const drayi_extent *pages, dray_error *error)
 {
+    const drayi_os *os = env->os;
     for (uint64_t done = 0; done < pages->bytes;) {
         uint8_t *at = pages->at + done;
         uint64_t to_boundary = chunk_bytes - ((uintptr_t)at & (chunk_bytes - 1));
@@ -61,5 +61,5 @@ dray_status drayi_region_populate(drayi_env *env, dray_region *region, uint64_t 
     drayi_extent part = {
         .name = native->name, .at = (uint8_t *)native->pointer + offset, .bytes = bytes, .fd = -1};
     drayi_extent pages = drayi_extent_outwards(&part, env->os->page_bytes());
-    return populate_pages(env->os, &pages, error);
+    return drayi_populate_pages(env, &pages, error);
 }

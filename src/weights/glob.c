@@ -2,6 +2,8 @@
 /// more by giving way than the last one can.
 #include "weights/glob.h"
 
+#include "dray/weights.h"
+
 #include <stddef.h>
 
 typedef unsigned char byte;
@@ -104,4 +106,14 @@ bool drayi_glob_match(const char *pattern, dray_text name)
     while (*pattern == '*')
         pattern++;
     return *pattern == '\0';
+}
+
+dray_status dray_tensor_pattern_check(const char *pattern, dray_error *error)
+{
+    return pattern ? drayi_glob_check(pattern, error) : DRAY_OK;
+}
+
+bool dray_tensor_matches(const dray_tensor *tensor, const char *checked_pattern)
+{
+    return !checked_pattern || drayi_glob_match(checked_pattern, tensor->name);
 }

@@ -91,6 +91,9 @@ static dray_status region_build(dray_model_data *data, dray_error *error)
                               &data->region, error));
     data->region->native.pointer =
         (void *)(uintptr_t)data->bytes; // never written: not marked writable
+    drayi_extent extent = drayi_data_extent(data);
+    data->region->native.fd = extent.fd; // of a mapping; stays the data's
+    data->region->native.file_offset = extent.file_offset;
     return DRAY_OK;
 }
 

@@ -14,9 +14,9 @@ typedef struct dray_region_native {
     uint32_t writable;
     uint64_t bytes;
     void *pointer; ///< host memory, or NULL
-    int fd;        ///< DISK: buffered descriptor, else -1
+    int fd; ///< DISK: buffered descriptor; SYSTEM: of the file that is mapped at `pointer`; else -1
     int direct_fd; ///< DISK: opened with O_DIRECT, or -1 when the file system refused
-    uint64_t file_offset; ///< DISK: file offset of the region's first byte; REMOTE: its address at the peer
+    uint64_t file_offset; ///< with fd: file offset of the region's first byte; REMOTE: its address at the peer
     uint32_t in_memory; ///< DISK: the file system keeps its bytes in memory (tmpfs, ramfs): no I/O ever
     uint32_t direct_memory_align; ///< DISK with direct_fd: alignment of memory addresses
     uint32_t direct_offset_align; ///< DISK with direct_fd: alignment of file offsets and lengths
