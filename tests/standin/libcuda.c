@@ -3,22 +3,17 @@
 /// One lock around everything. A device address is a made-up number; what lies behind it is found in a
 /// table of allocations. A stream is a list of jobs that run when its end is asked for, so a host buffer
 /// that is reused too early gives wrong bytes here, too.
-#include "device/cuda/cuda_calls.h"
-#include "standin_cuda.h"
+#include "standin_inside.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-// declared from the library's own list: what is defined below has exactly those prototypes
-#define PROTOTYPE(member, symbol, need, parameters) EXPORT CUresult symbol parameters;
-DRAYI_CUDA_CALLS(PROTOTYPE)
 EXPORT int standin_depth(void);
 EXPORT void standin_set(const standin_config *wanted);
 EXPORT void standin_get(standin_counts *out);
+EXPORT bool standin_lacks(const char *symbol);
 
 enum { DEVICES_MAX = 4, ALLOCATIONS_MAX = 1024, DEPTH_MAX = 16 };
 
@@ -35,6 +30,8 @@ typedef struct allocation {
 
 typedef struct job {
     struct job *next;
+    void (*act)(void *self, bool dropped); // NULL: a copy or a fill
+    void *self;
     char *to;
     const char *from; // NULL: fill
     size_t bytes;
@@ -55,8 +52,10 @@ struct CUevent_st {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 // all of these are guarded by lock
-static standin_config config;
-static standin_counts counts;
+standin_config inside_config;
+#define config inside_config
+standin_counts inside_counts;
+#define counts inside_counts
 static uint64_t fault_seen;
 static CUresult lost; // sticky error
 static bool started;
@@ -212,8 +211,13 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, drayi_cuda_attribute attribute,
         *value = !config.no_unified;
         break;
     case 83:
-    case 89:
         *value = !config.no_managed;
+        break;
+    case 89:
+        *value = !config.no_managed && !(config.no_concurrent >> ordinal_of(device) & 1);
+        break;
+    case 88:
+        *value = config.pageable >> ordinal_of(device) & 1;
         break;
     case 99:
         *value = !config.no_register;
@@ -223,7 +227,7 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, drayi_cuda_attribute attribute,
         break;
     case 18:
     case 76:
-    case 88:
+    case 100:
         *value = 0;
         break;
     default:
@@ -390,6 +394,8 @@ static bool jobs_use(const allocation *slot)
 {
     for (const struct CUstream_st *stream = streams; stream; stream = stream->next) {
         for (const job *each = stream->first; each; each = each->next) {
+            if (each->act)
+                continue;
             if ((each->to >= slot->storage && each->to < slot->storage + slot->bytes) ||
                 (each->from && each->from >= slot->storage &&
                  each->from < slot->storage + slot->bytes))
@@ -410,6 +416,7 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address)
     if (jobs_use(slot))
         misuse(0, "cuMemFree_v2 of memory that a job uses");
     used[slot->device] -= slot->bytes;
+    managed_forget(slot->address);
     free(slot->storage);
     slot->kind = FREE;
     counts.allocations--;
@@ -506,7 +513,10 @@ static CUresult stream_run(struct CUstream_st *stream)
     while (stream->first) {
         job *each = stream->first;
         stream->first = each->next;
-        if (code == 0 && !fault_hits("(job)", &code)) {
+        bool runs = code == 0 && !fault_hits("(job)", &code);
+        if (each->act) {
+            each->act(each->self, !runs);
+        } else if (runs) {
             if (each->from)
                 memcpy(each->to, each->from, each->bytes);
             else
@@ -783,6 +793,7 @@ static void forget_everything(void)
             free(allocations[i].storage);
         allocations[i].kind = FREE;
     }
+    managed_forget_all();
     memset(contexts, 0, sizeof(contexts));
     memset(used, 0, sizeof(used));
     memset(&counts, 0, sizeof(counts));
@@ -796,9 +807,11 @@ EXPORT void standin_set(const standin_config *wanted)
     config = *wanted;
     fault_seen = 0;
     lost = 0;
-    started = false;
+    started = started && wanted->keep;
     counts.calls = counts.hits = counts.misuse = 0;
     counts.batches = counts.single_copies = counts.peer_copies = 0;
+    counts.advises = counts.prefetches = counts.prefetch_batches = counts.discard_batches = 0;
+    counts.evicted_pages = 0;
     counts.last_misuse[0] = counts.last_hit[0] = '\0';
     pthread_mutex_unlock(&lock);
 }
@@ -808,4 +821,95 @@ EXPORT void standin_get(standin_counts *out)
     pthread_mutex_lock(&lock);
     *out = counts;
     pthread_mutex_unlock(&lock);
+}
+
+/// The first driver that had a call; those that are not named are old.
+EXPORT bool standin_lacks(const char *symbol)
+{
+    static const struct {
+        const char *symbol;
+        int since;
+    } calls[] = {
+        {"cuMemAdvise_v2", 12020},          {"cuMemPrefetchAsync_v2", 12020},
+        {"cuMemcpyBatchAsync", 12080},      {"cuMemcpyBatchAsync_v2", 13000},
+        {"cuMemPrefetchBatchAsync", 13000}, {"cuMemDiscardBatchAsync", 13000},
+    };
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        if (strcmp(calls[i].symbol, symbol) == 0)
+            return config.symbols && config.symbols < calls[i].since;
+    }
+    return false;
+}
+
+// --- for the other files -----------------------------------------------------------------------------
+
+bool inside_refused(const char *name, bool needs_context, CUresult *out_code)
+{
+    return refused(name, needs_context, out_code);
+}
+
+CUresult inside_done(CUresult code)
+{
+    return done(code);
+}
+
+CUresult inside_misuse(CUresult code, const char *what)
+{
+    return misuse(code, what);
+}
+
+int inside_device_count(void)
+{
+    return device_count();
+}
+
+int inside_ordinal(CUdevice device)
+{
+    return ordinal_of(device);
+}
+
+bool inside_find(uint64_t address, inside_allocation *out)
+{
+    const allocation *slot = slot_find(address);
+    if (!slot)
+        return false;
+    static const int kinds[] = {[FREE] = INSIDE_NOTHING,
+                                [DEVICE] = INSIDE_DEVICE,
+                                [MANAGED] = INSIDE_MANAGED,
+                                [HOST] = INSIDE_HOST,
+                                [REGISTERED] = INSIDE_REGISTERED};
+    *out =
+        (inside_allocation){.address = slot->address, .bytes = slot->bytes, .device = slot->device};
+    out->kind = (unsigned)kinds[slot->kind];
+    return true;
+}
+
+uint64_t inside_used(int device)
+{
+    return used[device];
+}
+
+uint64_t inside_capacity(void)
+{
+    return capacity();
+}
+
+int inside_stream_device(CUstream stream)
+{
+    return stream_known(stream) ? stream->context->device : -1;
+}
+
+bool inside_queue(CUstream stream, void (*act)(void *self, bool dropped), void *self)
+{
+    job *fresh = stream_known(stream) ? calloc(1, sizeof(*fresh)) : NULL;
+    if (!fresh)
+        return false;
+    fresh->act = act;
+    fresh->self = self;
+    if (stream->last)
+        stream->last->next = fresh;
+    else
+        stream->first = fresh;
+    stream->last = fresh;
+    return true;
 }

@@ -48,6 +48,19 @@ static void *rig_library_open(const char *name, char *out_why, size_t why_bytes)
     return drayi_os_linux.library_open(name, out_why, why_bytes);
 }
 
+/// The function of that name; the library stays loaded.
+static void standin_function(const char *name, void *out_function)
+{
+    char why[256];
+    void *library = drayi_os_linux.library_open(getenv("DRAY_STANDIN_CUDA"), why, sizeof(why));
+    if (!library)
+        fail_msg("%s", why);
+    void *symbol = drayi_os_linux.library_symbol(library, name);
+    assert_non_null(symbol);
+    memcpy(out_function, &symbol, sizeof(symbol));
+    drayi_os_linux.library_close(library);
+}
+
 static void *rig_library_symbol(void *library, const char *name)
 {
     for (int i = 0; i < hidden_max; i++) {
@@ -57,6 +70,12 @@ static void *rig_library_symbol(void *library, const char *name)
     for (int i = 0; i < replaced_max; i++) {
         if (replaced[i].symbol && strcmp(name, replaced[i].symbol) == 0)
             return replaced[i].function;
+    }
+    if (strncmp(name, "cu", 2) == 0 && device_rig_has_standin()) {
+        standin_lacks_fn lacks;
+        standin_function("standin_lacks", &lacks);
+        if (lacks(name))
+            return NULL;
     }
     return drayi_os_linux.library_symbol(library, name);
 }
@@ -113,19 +132,6 @@ void device_rig_hide_symbol(const char *name)
 
 // --- the stand-in ------------------------------------------------------------------------------------
 
-/// The function of that name; the library stays loaded.
-static void standin_function(const char *name, void *out_function)
-{
-    char why[256];
-    void *library = drayi_os_linux.library_open(getenv("DRAY_STANDIN_CUDA"), why, sizeof(why));
-    if (!library)
-        fail_msg("%s", why);
-    void *symbol = drayi_os_linux.library_symbol(library, name);
-    assert_non_null(symbol);
-    memcpy(out_function, &symbol, sizeof(symbol));
-    drayi_os_linux.library_close(library);
-}
-
 void device_rig_standin(const standin_config *config)
 {
     if (!device_rig_has_standin())
@@ -144,6 +150,15 @@ standin_counts device_rig_standin_counts(void)
     standin_counts counts;
     get(&counts);
     return counts;
+}
+
+standin_page device_rig_standin_page(const void *pointer)
+{
+    standin_page_fn page_at;
+    standin_function("standin_page_at", &page_at);
+    standin_page page = {0};
+    assert_true(page_at(pointer, &page));
+    return page;
 }
 
 int device_rig_standin_depth(void)

@@ -30,6 +30,8 @@ void *device_rig_real_symbol(const char *library, const char *name);
 
 void device_rig_standin(const standin_config *config);
 standin_counts device_rig_standin_counts(void);
+/// What is set on the page at `pointer`, which must be managed memory of the stand-in.
+standin_page device_rig_standin_page(const void *pointer);
 /// Contexts that this thread has left current in the stand-in.
 int device_rig_standin_depth(void);
 

@@ -3,6 +3,7 @@
 ///     device_cuda.c   loading, describing, opening; the table
 ///     cuda_memory.c   device, managed and pinned memory
 ///     cuda_copy.c     streams, events, batches
+///     cuda_hints.c, cuda_hint_queue.c   placement hints for managed memory
 ///     cuda_error.c    codes and their names; devices that are lost
 #ifndef DRAY_DEVICE_CUDA_CUDA_H
 #define DRAY_DEVICE_CUDA_CUDA_H
@@ -51,6 +52,12 @@ dray_status drayi_cuda_fail(const dray_driver *driver, dray_device_self *device,
 /// The driver said success and gave nothing.
 dray_status drayi_cuda_fail_empty(dray_error *error, const char *call);
 
+/// "CUDA_ERROR_INVALID_VALUE", or NULL: a code that we have no name for.
+const char *drayi_cuda_code_name(int32_t code);
+/// An attribute of the device, `unknown` where the driver does not tell.
+int drayi_cuda_attribute_of(const dray_device_self *device, int number, int unknown);
+
+extern const struct dray_device_hints_ops drayi_cuda_hints;
 extern const dray_device_memory_ops drayi_cuda_memory;
 extern const dray_device_copy_ops drayi_cuda_copy;
 

@@ -29,9 +29,13 @@ typedef struct CUmemcpyAttributes_st {
     CUmemLocation srcLocHint, dstLocHint;
     unsigned flags;
 } CUmemcpyAttributes;
-typedef unsigned drayi_cuda_attribute;
+typedef unsigned drayi_cuda_attribute, drayi_cuda_advice, drayi_cuda_range_attribute,
+    drayi_cuda_pointer_attribute;
 #else
 typedef CUdevice_attribute drayi_cuda_attribute;
+typedef CUmem_advise drayi_cuda_advice;
+typedef CUmem_range_attribute drayi_cuda_range_attribute;
+typedef CUpointer_attribute drayi_cuda_pointer_attribute;
 #endif
 
 /// call(member, exact name, what is lost without it, parameters). All return CUresult.
@@ -87,7 +91,29 @@ typedef CUdevice_attribute drayi_cuda_attribute;
     call(event_destroy, cuEventDestroy_v2, COPY, (CUevent event))                                  \
     call(event_record, cuEventRecord, COPY, (CUevent event, CUstream stream))                      \
     call(event_query, cuEventQuery, COPY, (CUevent event))                                         \
-    call(event_wait, cuEventSynchronize, COPY, (CUevent event))
+    call(event_wait, cuEventSynchronize, COPY, (CUevent event))                                    \
+    call(advise2, cuMemAdvise_v2, HINTS,                                                           \
+         (CUdeviceptr address, size_t bytes, drayi_cuda_advice advice, CUmemLocation location))    \
+    call(advise1, cuMemAdvise, HINTS,                                                              \
+         (CUdeviceptr address, size_t bytes, drayi_cuda_advice advice, CUdevice device))           \
+    call(prefetch2, cuMemPrefetchAsync_v2, HINTS,                                                  \
+         (CUdeviceptr address, size_t bytes, CUmemLocation location, unsigned flags,               \
+          CUstream stream))                                                                        \
+    call(prefetch1, cuMemPrefetchAsync, HINTS,                                                     \
+         (CUdeviceptr address, size_t bytes, CUdevice device, CUstream stream))                    \
+    call(prefetch_batch, cuMemPrefetchBatchAsync, HINTS,                                           \
+         (CUdeviceptr *addresses, size_t *bytes, size_t count, CUmemLocation *locations,           \
+          size_t *location_starts, size_t location_count, unsigned long long flags,                \
+          CUstream stream))                                                                        \
+    call(discard_batch, cuMemDiscardBatchAsync, HINTS,                                             \
+         (CUdeviceptr *addresses, size_t *bytes, size_t count, unsigned long long flags,           \
+          CUstream stream))                                                                        \
+    call(range_attributes, cuMemRangeGetAttributes, HINTS,                                         \
+         (void **values, size_t *bytes, drayi_cuda_range_attribute *attributes, size_t count,      \
+          CUdeviceptr address, size_t range_bytes))                                                \
+    call(pointer_attributes, cuPointerGetAttributes, HINTS,                                        \
+         (unsigned count, drayi_cuda_pointer_attribute *attributes, void **values,                 \
+          CUdeviceptr address))
 // clang-format on
 
 /// The groups of the third column.
@@ -100,6 +126,7 @@ enum {
     DRAYI_CUDA_COPY = 1 << 4,
     DRAYI_CUDA_BATCH = 1 << 5, // one of the group is enough
     DRAYI_CUDA_PEER = 1 << 6,
+    DRAYI_CUDA_HINTS = 1 << 15,  // each of them is asked for when it is needed
     DRAYI_CUDA_NAMES = 1 << 16,  // texts and numbers for people
     DRAYI_CUDA_RELEASE = 1 << 17 // one of the group is enough, and there must be one
 };
@@ -122,6 +149,7 @@ enum {
     DRAYI_CUDA_ATTRIBUTE_PAGEABLE = 88,
     DRAYI_CUDA_ATTRIBUTE_CONCURRENT_MANAGED = 89,
     DRAYI_CUDA_ATTRIBUTE_HOST_REGISTER = 99,
+    DRAYI_CUDA_ATTRIBUTE_HOST_PAGE_TABLES = 100,
     DRAYI_CUDA_ATTRIBUTE_HOST_NUMA_ID = 134,
 
     DRAYI_CUDA_STREAM_NON_BLOCKING = 1,
@@ -132,7 +160,33 @@ enum {
     DRAYI_CUDA_HOST_REGISTER_PORTABLE = 1,
     DRAYI_CUDA_HOST_REGISTER_DEVICE_MAP = 2,
     DRAYI_CUDA_ATTACH_GLOBAL = 1,
-    DRAYI_CUDA_ACCESS_ORDER_STREAM = 1
+    DRAYI_CUDA_ACCESS_ORDER_STREAM = 1,
+
+    // the kinds of advice and of location have the numbers of dray_hint_advice_kind and dray_hint_place
+    DRAYI_CUDA_LOCATION_NONE = 0,
+    DRAYI_CUDA_LOCATION_DEVICE = 1,
+    DRAYI_CUDA_LOCATION_HOST = 2,
+    DRAYI_CUDA_LOCATION_HOST_NUMA = 3,
+    DRAYI_CUDA_LOCATION_HOST_NUMA_CURRENT = 4,
+    DRAYI_CUDA_DEVICE_CPU = -1,
+    DRAYI_CUDA_DEVICE_INVALID = -2,
+
+    DRAYI_CUDA_RANGE_READ_MOSTLY = 1,
+    DRAYI_CUDA_RANGE_PREFERRED = 2,
+    DRAYI_CUDA_RANGE_ACCESSED_BY = 3,
+    DRAYI_CUDA_RANGE_LAST_PREFETCH = 4,
+    DRAYI_CUDA_RANGE_PREFERRED_TYPE = 5,
+    DRAYI_CUDA_RANGE_PREFERRED_ID = 6,
+    DRAYI_CUDA_RANGE_LAST_PREFETCH_TYPE = 7,
+    DRAYI_CUDA_RANGE_LAST_PREFETCH_ID = 8,
+
+    DRAYI_CUDA_POINTER_MEMORY_TYPE = 2,
+    DRAYI_CUDA_POINTER_IS_MANAGED = 8,
+    DRAYI_CUDA_POINTER_DEVICE_ORDINAL = 9,
+    DRAYI_CUDA_POINTER_RANGE_START = 11,
+    DRAYI_CUDA_POINTER_RANGE_SIZE = 12,
+    DRAYI_CUDA_MEMORY_TYPE_HOST = 1,
+    DRAYI_CUDA_MEMORY_TYPE_DEVICE = 2
 };
 
 // NOLINTNEXTLINE(bugprone-macro-parentheses): a name and a parameter list

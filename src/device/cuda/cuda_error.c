@@ -58,6 +58,12 @@ static const code_name *name_find(CUresult code)
     return NULL;
 }
 
+const char *drayi_cuda_code_name(int32_t code)
+{
+    const code_name *known = name_find((CUresult)code);
+    return known ? known->name : NULL;
+}
+
 static const char *name_of(const dray_driver *driver, CUresult code)
 {
     const code_name *known = name_find(code);

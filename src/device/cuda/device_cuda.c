@@ -200,7 +200,7 @@ void drayi_cuda_leave(dray_device_self *device)
 
 // --- describing ----------------------------------------------------------------------------------------
 
-static int attribute(const dray_device_self *device, int number, int unknown)
+int drayi_cuda_attribute_of(const dray_device_self *device, int number, int unknown)
 {
     int value = unknown;
     CUresult code = device->driver->calls.device_attribute(&value, (drayi_cuda_attribute)number,
@@ -228,7 +228,7 @@ static uint32_t capabilities_of(const dray_device_self *device)
                      DRAY_DEVICE_PEER | DRAY_DEVICE_CONCURRENT_MANAGED | DRAY_DEVICE_PAGEABLE |
                      DRAY_DEVICE_INTEGRATED;
     for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
-        if (attribute(device, needs[i].attribute, 0) <= 0)
+        if (drayi_cuda_attribute_of(device, needs[i].attribute, 0) <= 0)
             found &= ~needs[i].capability;
     }
     return found & ~device->driver->absent;
@@ -244,8 +244,8 @@ static void texts_describe(dray_device_self *device, dray_device_info *info)
         snprintf(name, sizeof(name), "CUDA device");
     name[sizeof(name) - 1] = '\0';
     snprintf(info->model, sizeof(info->model), "%s, compute %d.%d", name,
-             attribute(device, DRAYI_CUDA_ATTRIBUTE_COMPUTE_MAJOR, 0),
-             attribute(device, DRAYI_CUDA_ATTRIBUTE_COMPUTE_MINOR, 0));
+             drayi_cuda_attribute_of(device, DRAYI_CUDA_ATTRIBUTE_COMPUTE_MAJOR, 0),
+             drayi_cuda_attribute_of(device, DRAYI_CUDA_ATTRIBUTE_COMPUTE_MINOR, 0));
     snprintf(info->driver, sizeof(info->driver), "CUDA driver API %d.%d, %s",
              driver->version / 1000, driver->version % 1000 / 10, library_name);
     snprintf(info->missing, sizeof(info->missing), "%s", driver->missing);
@@ -282,7 +282,7 @@ static dray_status cuda_describe(dray_driver *driver, uint32_t ordinal, dray_dev
     texts_describe(device, out_info);
     out_info->alignment = DRAYI_CUDA_ALIGNMENT;
     out_info->capabilities = capabilities_of(device);
-    out_info->numa_node = attribute(device, DRAYI_CUDA_ATTRIBUTE_HOST_NUMA_ID, -1);
+    out_info->numa_node = drayi_cuda_attribute_of(device, DRAYI_CUDA_ATTRIBUTE_HOST_NUMA_ID, -1);
     return memory_describe(device, out_info, error);
 }
 
@@ -322,4 +322,5 @@ const dray_device_ops drayi_device_cuda = {
     .handle = cuda_handle,
     .memory = &drayi_cuda_memory,
     .copy = &drayi_cuda_copy,
+    .hints = &drayi_cuda_hints,
 };
