@@ -127,12 +127,10 @@ void drayi_module_code_track(drayi_module_code *loaded, const dray_any *value)
 
 // --- unmapping ----------------------------------------------------------------------------------------
 
-/// Why the part has to stay, or NULL. `buffer` may be used for the text.
+/// Why the part must not be ended yet, or NULL. `buffer` may be used for the text.
 static const char *loaded_why(drayi_module_code *loaded, char *buffer, size_t bytes)
 {
     const char *why = atomic_load(&loaded->pinned);
-    if (!why && loaded->part.ops->pinned)
-        why = loaded->part.ops->pinned(loaded->part.part);
     if (why) {
         snprintf(buffer, bytes, "%s", why);
         return buffer;
@@ -145,9 +143,15 @@ static const char *loaded_why(drayi_module_code *loaded, char *buffer, size_t by
     return buffer;
 }
 
+/// What the platform keeps mapped can be ended all the same: its own loader says so, and unmaps nothing.
 const char *dray_module_pinned(dray_module *module, char *buffer, size_t buffer_bytes)
 {
-    return loaded_why(module->loaded, buffer, buffer_bytes);
+    const dray_loaded_part *part = &module->loaded->part;
+    const char *why = part->ops->pinned ? part->ops->pinned(part->part) : NULL;
+    if (!why)
+        return loaded_why(module->loaded, buffer, buffer_bytes);
+    snprintf(buffer, buffer_bytes, "%s", why);
+    return buffer;
 }
 
 /// Tries every one that ended; those that must stay go back into the list.

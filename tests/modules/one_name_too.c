@@ -1,0 +1,2 @@
+/// See one_name.c.
+#include "one_name.c"
