@@ -1,7 +1,7 @@
 /// dray layout: the verbs about KV-cache layouts. Each has its own file.
 #include "command.h"
 
-static const command *const layout_parts[] = {&command_layout_plan, NULL};
+static const command *const layout_parts[] = {&command_layout_plan, &command_layout_move, NULL};
 
 const command command_layout = {
     .name = "layout",

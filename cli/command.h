@@ -30,7 +30,7 @@ extern const command command_inspect, command_load, command_copy, command_verify
     command_bench_layout, command_agent, command_agent_serve;
 extern const command command_hints, command_hints_explain, command_hints_apply, command_hints_probe,
     command_hints_simulate;
-extern const command command_layout, command_layout_plan;
+extern const command command_layout, command_layout_plan, command_layout_move;
 
 /// What every benchmark says of its --rounds.
 bool bench_rounds_fit(option_number rounds, option_problem *problem);

@@ -255,7 +255,7 @@ static dray_status list_reserve(drayi_env *env, drayi_copy_list *list, uint64_t 
 {
     uint64_t wanted;
     if (!drayi_add(list->count, more, &wanted))
-        return dray_fail(error, DRAY_E_NOMEM, "move: the number of copies overflows");
+        return dray_fail(error, DRAY_E_NOMEM, "layout move: the number of copies overflows");
     return drayi_grow(env, (void **)&list->copies, &list->capacity, wanted, sizeof(dray_copy),
                       error);
 }
@@ -295,7 +295,7 @@ static dray_status pair_copies(const drayi_remap *remap, const pair *shards, dra
     uint32_t groups = all_layers ? 1 : remap->layer_count;
     uint64_t all;
     if (!drayi_mul(count, groups, &all))
-        return dray_fail(error, DRAY_E_NOMEM, "move: the number of copies overflows");
+        return dray_fail(error, DRAY_E_NOMEM, "layout move: the number of copies overflows");
     DRAY_TRY(list_reserve(remap->env, list, all, error));
     first = list->copies + list->count;
     for (uint32_t group = groups; group-- > 0;) { // layer 0 last: the others are made from it

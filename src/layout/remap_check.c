@@ -34,15 +34,16 @@ static dray_status side_take(const dray_layout_move *move, bool target, side *ou
                   .block_count = target ? move->target_block_count : move->source_block_count,
                   .first_layer = target ? move->target_layer : move->source_layer};
     if (!out->layouts || out->layout_count == 0)
-        return dray_fail(error, DRAY_E_INVALID, "move: no %s layout", out->name);
+        return dray_fail(error, DRAY_E_INVALID, "layout move: no %s layout", out->name);
     for (uint32_t i = 0; i < out->layout_count; i++) {
         if (!out->layouts[i])
-            return dray_fail(error, DRAY_E_INVALID, "move: %s layout %u of %u is NULL", out->name,
-                             i, out->layout_count);
+            return dray_fail(error, DRAY_E_INVALID, "layout move: %s layout %u of %u is NULL",
+                             out->name, i, out->layout_count);
     }
     if (out->block_count && !out->blocks)
-        return dray_fail(error, DRAY_E_INVALID, "move: %" PRIu64 " %s blocks at a NULL pointer",
-                         out->block_count, out->name);
+        return dray_fail(error, DRAY_E_INVALID,
+                         "layout move: %" PRIu64 " %s blocks at a NULL pointer", out->block_count,
+                         out->name);
     out->config = config_of(out->layouts[0]);
     return DRAY_OK;
 }
@@ -51,7 +52,7 @@ static dray_status shard_fail(const side *given, uint32_t shard, const char *wha
                               uint64_t wanted, dray_error *error)
 {
     return dray_fail(error, DRAY_E_INVALID,
-                     "move: %s layout %u has %s %" PRIu64 ", layout 0 has %" PRIu64
+                     "layout move: %s layout %u has %s %" PRIu64 ", layout 0 has %" PRIu64
                      "; shards differ in their heads only",
                      given->name, shard, what, has, wanted);
 }
@@ -73,8 +74,8 @@ static dray_status shards_agree(const side *given, dray_error *error)
         for (uint32_t k = 0; k < i; k++) {
             if (given->layouts[k] == given->layouts[i])
                 return dray_fail(error, DRAY_E_INVALID,
-                                 "move: %s layouts %u and %u are one and the same", given->name, k,
-                                 i);
+                                 "layout move: %s layouts %u and %u are one and the same",
+                                 given->name, k, i);
         }
     }
     return DRAY_OK;
@@ -86,15 +87,17 @@ static dray_status sides_agree(const side *from, const side *to, dray_error *err
 {
     const dray_layout_config *a = from->config, *b = to->config;
     if (a->outer_dim != b->outer_dim)
-        return dray_fail(error, DRAY_E_INVALID,
-                         "move: layouts have incompatible outer dimensions: %u in the source, %u in "
-                         "the target",
-                         a->outer_dim, b->outer_dim);
+        return dray_fail(
+            error, DRAY_E_INVALID,
+            "layout move: layouts have incompatible outer dimensions: %u in the source, %u in "
+            "the target",
+            a->outer_dim, b->outer_dim);
     if (a->dtype_width_bytes != b->dtype_width_bytes)
-        return dray_fail(error, DRAY_E_INVALID,
-                         "move: layouts have incompatible elements: of %u bytes in the source, of %u "
-                         "in the target",
-                         a->dtype_width_bytes, b->dtype_width_bytes);
+        return dray_fail(
+            error, DRAY_E_INVALID,
+            "layout move: layouts have incompatible elements: of %u bytes in the source, of %u "
+            "in the target",
+            a->dtype_width_bytes, b->dtype_width_bytes);
     return DRAY_OK;
 }
 
@@ -107,7 +110,7 @@ static dray_status heads_agree(const side *given, uint64_t *head_dim, dray_error
             continue;
         if (*head_dim && geometry->head_dim != *head_dim)
             return dray_fail(error, DRAY_E_INVALID,
-                             "move: %s layout %u has heads of %" PRIu64
+                             "layout move: %s layout %u has heads of %" PRIu64
                              " elements, a layout before it of %" PRIu64,
                              given->name, i, geometry->head_dim, *head_dim);
         *head_dim = geometry->head_dim;
@@ -123,12 +126,13 @@ static dray_status heads_sum(const side *given, uint64_t head_dim, uint64_t *out
         uint64_t inner = config_of(given->layouts[i])->inner_dim;
         if (inner % head_dim)
             return dray_fail(error, DRAY_E_INVALID,
-                             "move: inner_dim %" PRIu64 " of %s layout %u is not a multiple of the "
+                             "layout move: inner_dim %" PRIu64
+                             " of %s layout %u is not a multiple of the "
                              "others' head_dim %" PRIu64,
                              inner, given->name, i, head_dim);
         if (!drayi_add(*out_sum, inner / head_dim, out_sum))
-            return dray_fail(error, DRAY_E_INVALID, "move: the sum of the %s's heads overflows",
-                             given->name);
+            return dray_fail(error, DRAY_E_INVALID,
+                             "layout move: the sum of the %s's heads overflows", given->name);
     }
     return DRAY_OK;
 }
@@ -145,17 +149,17 @@ static dray_status heads_check(const side *from, const side *to, drayi_remap *ou
     if (have == wanted)
         return DRAY_OK;
     return dray_fail(error, DRAY_E_INVALID,
-                     "move: layouts have incompatible inner dimensions: %" PRIu64
+                     "layout move: layouts have incompatible inner dimensions: %" PRIu64
                      " elements per token in the source, %" PRIu64 " in the target",
                      have * out->head_dim, wanted * out->head_dim);
 }
 
 static dray_status layers_outside(const side *given, uint64_t count, dray_error *error)
 {
-    return dray_fail(error, DRAY_E_INVALID,
-                     "move: layers %" PRIu64 " to %" PRIu64 " of the %s are wanted, it has %u",
-                     given->first_layer, given->first_layer + count - 1, given->name,
-                     given->config->num_layers);
+    return dray_fail(
+        error, DRAY_E_INVALID,
+        "layout move: layers %" PRIu64 " to %" PRIu64 " of the %s are wanted, it has %u",
+        given->first_layer, given->first_layer + count - 1, given->name, given->config->num_layers);
 }
 
 static dray_status layers_check(const side *from, const side *to, uint32_t wanted,
@@ -165,7 +169,7 @@ static dray_status layers_check(const side *from, const side *to, uint32_t wante
     bool all = wanted == 0 && from->first_layer == 0 && to->first_layer == 0;
     if (all && have != room)
         return dray_fail(error, DRAY_E_INVALID,
-                         "move: layouts have incompatible layer counts: %" PRIu64
+                         "layout move: layouts have incompatible layer counts: %" PRIu64
                          " in the source, %" PRIu64 " in the target; give a range of layers",
                          have, room);
     if (wanted == 0)
@@ -192,11 +196,12 @@ static dray_status tokens_check(const side *from, const side *to, dray_error *er
     uint64_t have, wanted;
     if (!drayi_mul(from->block_count, from->config->page_size, &have) ||
         !drayi_mul(to->block_count, to->config->page_size, &wanted))
-        return dray_fail(error, DRAY_E_INVALID, "move: the tokens of all blocks overflow 64 bits");
+        return dray_fail(error, DRAY_E_INVALID,
+                         "layout move: the tokens of all blocks overflow 64 bits");
     if (have == wanted)
         return DRAY_OK;
     return dray_fail(error, DRAY_E_INVALID,
-                     "move: block lists have incompatible lengths: %" PRIu64
+                     "layout move: block lists have incompatible lengths: %" PRIu64
                      " source blocks of %" PRIu64 " tokens, %" PRIu64 " target blocks of %" PRIu64,
                      from->block_count, from->config->page_size, to->block_count,
                      to->config->page_size);
@@ -210,7 +215,7 @@ static dray_status range_check(const side *given, dray_error *error)
     for (uint64_t i = 0; i < given->block_count; i++) {
         if (given->blocks[i] >= blocks)
             return at_position(dray_fail(error, DRAY_E_INVALID,
-                                         "move: %s block %" PRIu64 " at position %" PRIu64
+                                         "layout move: %s block %" PRIu64 " at position %" PRIu64
                                          " is out of range (max: %" PRIu64 ")",
                                          given->name, given->blocks[i], i, blocks - 1),
                                i, error);
@@ -248,7 +253,7 @@ static dray_status duplicates_check(const side *to, const uint64_t *order, dray_
     for (uint64_t i = 1; i < to->block_count; i++) {
         if (to->blocks[order[i]] == to->blocks[order[i - 1]])
             return at_position(dray_fail(error, DRAY_E_INVALID,
-                                         "move: duplicate destination: target block %" PRIu64
+                                         "layout move: duplicate destination: target block %" PRIu64
                                          " at positions %" PRIu64 " and %" PRIu64,
                                          to->blocks[order[i]], order[i - 1], order[i]),
                                order[i], error);
@@ -281,7 +286,7 @@ static dray_status meeting_check(const side *from, const side *to, drayi_remap *
         if (low == to->block_count || to->blocks[out->target_order[low]] != from->blocks[i])
             continue;
         return at_position(dray_fail(error, DRAY_E_INVALID,
-                                     "move: overlapping blocks: block %" PRIu64
+                                     "layout move: overlapping blocks: block %" PRIu64
                                      " of one layout is a source, at position %" PRIu64
                                      ", and a target, at position %" PRIu64,
                                      from->blocks[i], i, out->target_order[low]),

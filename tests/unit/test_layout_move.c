@@ -274,23 +274,27 @@ static void sides_that_do_not_fit_are_refused_with_both_numbers(void **state)
     rig *with = *state;
     expect_unfit(
         with, "outer=2", "outer=1",
-        "move: layouts have incompatible outer dimensions: 2 in the source, 1 in the target");
+        "layout move: layouts have incompatible outer dimensions: 2 in the source, 1 in the target");
     expect_unfit(
         with, "dtype=2", "dtype=4",
-        "move: layouts have incompatible elements: of 2 bytes in the source, of 4 in the target");
-    expect_unfit(with, "layers=3", "layers=5",
-                 "move: layouts have incompatible layer counts: 3 in the source, 5 in the target; "
-                 "give a range of layers");
+        "layout move: layouts have incompatible elements: of 2 bytes in the source, of 4 in the target");
+    expect_unfit(
+        with, "layers=3", "layers=5",
+        "layout move: layouts have incompatible layer counts: 3 in the source, 5 in the target; "
+        "give a range of layers");
     expect_unfit(with, "inner=8 heads=2", "inner=8 heads=4",
-                 "move: target layout 0 has heads of 2 elements, a layout before it of 4");
-    expect_unfit(with, "inner=8 heads=2", "inner=16 heads=4",
-                 "move: layouts have incompatible inner dimensions: 8 elements per token in the "
-                 "source, 16 in the target");
-    expect_unfit(with, "inner=8 heads=0", "inner=12 heads=4",
-                 "move: inner_dim 8 of source layout 0 is not a multiple of the others' head_dim 3");
-    expect_unfit(with, "page=4", "page=8",
-                 "move: block lists have incompatible lengths: 4 source blocks of 4 tokens, 4 target "
-                 "blocks of 8");
+                 "layout move: target layout 0 has heads of 2 elements, a layout before it of 4");
+    expect_unfit(
+        with, "inner=8 heads=2", "inner=16 heads=4",
+        "layout move: layouts have incompatible inner dimensions: 8 elements per token in the "
+        "source, 16 in the target");
+    expect_unfit(
+        with, "inner=8 heads=0", "inner=12 heads=4",
+        "layout move: inner_dim 8 of source layout 0 is not a multiple of the others' head_dim 3");
+    expect_unfit(
+        with, "page=4", "page=8",
+        "layout move: block lists have incompatible lengths: 4 source blocks of 4 tokens, 4 target "
+        "blocks of 8");
 }
 
 static void ids_are_checked_in_every_build(void **state)
@@ -300,22 +304,25 @@ static void ids_are_checked_in_every_build(void **state)
     dray_layout *a = built(with, "contiguous"), *b = built(with, "second");
     dray_layout_move move = move_of(&a, &b, 3);
     move.source_blocks = outside;
-    expect_refused(with, &move, "move: source block 16 at position 1 is out of range (max: 15)");
+    expect_refused(with, &move,
+                   "layout move: source block 16 at position 1 is out of range (max: 15)");
     assert_int_equal(with->error.index, 1);
     move = move_of(&a, &b, 3);
     move.target_blocks = outside;
-    expect_refused(with, &move, "move: target block 16 at position 1 is out of range (max: 15)");
+    expect_refused(with, &move,
+                   "layout move: target block 16 at position 1 is out of range (max: 15)");
     move.target_blocks = twice;
-    expect_refused(with, &move, "move: duplicate destination: target block 7 at positions 0 and 2");
+    expect_refused(with, &move,
+                   "layout move: duplicate destination: target block 7 at positions 0 and 2");
     assert_int_equal(with->error.index, 2);
     move = move_of(&a, &a, 3);
     move.target_blocks = shifted;
     expect_refused(
         with, &move,
-        "move: overlapping blocks: block 1 of one layout is a source, at position 1, and a "
+        "layout move: overlapping blocks: block 1 of one layout is a source, at position 1, and a "
         "target, at position 0");
     move.source_blocks = NULL;
-    expect_refused(with, &move, "move: 3 source blocks at a NULL pointer");
+    expect_refused(with, &move, "layout move: 3 source blocks at a NULL pointer");
     dray_layout_destroy(a);
     dray_layout_destroy(b);
 }
@@ -327,10 +334,10 @@ static void layers_outside_are_named(void **state)
     dray_layout_move move = move_of(&a, &b, 2);
     move.layer_count = 2;
     move.source_layer = 2;
-    expect_refused(with, &move, "move: layers 2 to 3 of the source are wanted, it has 3");
+    expect_refused(with, &move, "layout move: layers 2 to 3 of the source are wanted, it has 3");
     move.source_layer = 1;
     move.target_layer = 4;
-    expect_refused(with, &move, "move: layers 4 to 5 of the target are wanted, it has 5");
+    expect_refused(with, &move, "layout move: layers 4 to 5 of the target are wanted, it has 5");
     move.target_layer = 3;
     assert_int_equal(copies_of(with, &move), DRAY_OK);
     copies_free(with);
@@ -361,17 +368,19 @@ static void shards_must_differ_in_heads_only(void **state)
                        *const same[2] = {half, half};
     dray_layout_move move = move_of(&whole, pages, 2);
     move.target_count = 2;
-    expect_refused(with, &move,
-                   "move: target layout 1 has page_size 8, layout 0 has 4; shards differ in their "
-                   "heads only");
+    expect_refused(
+        with, &move,
+        "layout move: target layout 1 has page_size 8, layout 0 has 4; shards differ in their "
+        "heads only");
     move.targets = layers;
-    expect_refused(with, &move,
-                   "move: target layout 1 has num_layers 4, layout 0 has 3; shards differ in their "
-                   "heads only");
+    expect_refused(
+        with, &move,
+        "layout move: target layout 1 has num_layers 4, layout 0 has 3; shards differ in their "
+        "heads only");
     move.targets = same;
-    expect_refused(with, &move, "move: target layouts 0 and 1 are one and the same");
+    expect_refused(with, &move, "layout move: target layouts 0 and 1 are one and the same");
     move.target_count = 0;
-    expect_refused(with, &move, "move: no target layout");
+    expect_refused(with, &move, "layout move: no target layout");
     dray_layout_destroy(whole);
     dray_layout_destroy(half);
     dray_layout_destroy(other);
