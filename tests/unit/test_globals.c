@@ -286,7 +286,7 @@ static void *race_read(void *self)
 {
     registry_race *race = self;
     dray_error error;
-    while (!atomic_load(&race->stop)) {
+    do {
         dray_function_object *function;
         if (call(race->context, "steady") != 1) // a name that is always there is always found
             atomic_fetch_add(&race->wrong, 1);
@@ -295,7 +295,7 @@ static void *race_read(void *self)
         else
             atomic_fetch_add(&race->wrong, 1);
         atomic_fetch_add(&race->reads, 1);
-    }
+    } while (!atomic_load(&race->stop));
     return NULL;
 }
 
