@@ -277,6 +277,14 @@ void drayi_elf_part_destroy(dray_part *part)
     drayi_free(part->env, part, sizeof(*part));
 }
 
+/// The library stays open, and its descriptor with it.
+static void part_abandon(dray_part *part)
+{
+    drayi_env *env = part->env;
+    drayi_arena_free(&part->arena);
+    drayi_free(env, part, sizeof(*part));
+}
+
 // --- the table ---------------------------------------------------------------------------------------
 
 static dray_status find_call(const dray_part *part, const char *kind, const char *name,
@@ -373,4 +381,5 @@ const dray_part_ops drayi_elf_part_ops = {
     .save = part_save,
     .contains = part_contains,
     .pinned = part_pinned,
+    .abandon = part_abandon,
 };

@@ -47,7 +47,10 @@ drayi_module_code *drayi_module_code_create(drayi_modules *modules, const char *
 static void loaded_free(drayi_module_code *loaded, bool keep)
 {
     drayi_env *env = loaded->modules->env;
-    if (!keep) {
+    if (keep) {
+        if (loaded->part.ops->abandon)
+            loaded->part.ops->abandon(loaded->part.part); // and its provider stays, too
+    } else {
         loaded->part.ops->destroy(loaded->part.part);
         dray_module_release(loaded->provider);
     }

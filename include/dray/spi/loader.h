@@ -128,8 +128,12 @@ typedef struct dray_part_ops {
     /// Does this address lie in code or data that destroy() would unmap? NULL: it never unmaps.
     /// This is how the core knows which objects the part made.
     bool (*contains)(dray_part *part, const void *address);
-    /// Why destroy() could not unmap it (unique symbols, thread-local destructors), or NULL.
+    /// Why destroy() could not unmap it (unique symbols, thread-local destructors), or NULL. For people:
+    /// it is destroyed all the same.
     const char *(*pinned)(dray_part *part);
+    /// Instead of destroy(), when something may still run its code and the context ends: gives back
+    /// what it can, and leaves what is mapped mapped for good. NULL: everything is left.
+    void (*abandon)(dray_part *part);
 } dray_part_ops;
 
 /// What `load` gives back. `part` and `ops` are its own from here on, also when the call fails later.
