@@ -161,6 +161,10 @@ typedef struct dray_layout_allocation {
     /// an error. `folder`: a file without a name there, which goes with the layout.
     const char *path;
     const char *folder;
+    /// DISK: 1: every block must be reachable past the page cache without staging. DRAY_E_INVALID: the alignment
+    /// of the configuration is less than the file's, which is named. DRAY_E_UNSUPPORTED: the file system refuses.
+    uint32_t direct;
+    uint32_t reserved;
 } dray_layout_allocation;
 
 /// Regions of the caller, which the builder registers and keeps references to.

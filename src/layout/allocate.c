@@ -106,6 +106,22 @@ static dray_status bound_make(dray_layout *layout, const dray_layout_allocation 
 
 // --- files ---------------------------------------------------------------------------------------------------------
 
+/// Blocks that begin and end where direct I/O on this very file may.
+static dray_status direct_check(const dray_layout *layout, dray_error *error)
+{
+    const dray_region_native *native = &layout->base->native;
+    uint64_t alignment = layout->geometry.config.alignment;
+    if (native->direct_fd < 0)
+        return dray_fail(error, DRAY_E_UNSUPPORTED,
+                         "direct: the file system of %s refuses direct I/O", native->name);
+    if (alignment % native->direct_offset_align)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "direct: blocks are aligned to %" PRIu64 " bytes, direct I/O on %s wants "
+                         "multiples of %u: set the alignment to that",
+                         alignment, native->name, native->direct_offset_align);
+    return DRAY_OK;
+}
+
 static dray_status file_make(dray_layout *layout, const dray_layout_allocation *wanted,
                              dray_error *error)
 {
@@ -120,7 +136,7 @@ static dray_status file_make(dray_layout *layout, const dray_layout_allocation *
                               wanted->path ? wanted->path : wanted->folder, &options, &layout->base,
                               error));
     layout->made_file = wanted->path != NULL;
-    return DRAY_OK;
+    return wanted->direct ? direct_check(layout, error) : DRAY_OK;
 }
 
 dray_status drayi_layout_allocate(dray_layout *layout, const dray_layout_allocation *wanted,

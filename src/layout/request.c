@@ -69,10 +69,12 @@ static dray_status allocation_check(const dray_layout_allocation *wanted, dray_e
                          "layout: allocate: %s memory is not made here (system, pinned, device, "
                          "managed and disk are)",
                          kind);
-    if (wanted->path || wanted->folder)
+    if (wanted->path || wanted->folder || wanted->direct)
         return dray_fail(error, DRAY_E_INVALID,
-                         "layout: allocate %s: a %s is given, which is for disk", kind,
-                         wanted->path ? "path" : "folder");
+                         "layout: allocate %s: %s is given, which is for disk", kind,
+                         wanted->path     ? "a path"
+                         : wanted->folder ? "a folder"
+                                          : "direct");
     if (device && !wanted->device)
         return dray_fail(error, DRAY_E_INVALID, "layout: allocate %s: the device is missing", kind);
     if (device && wanted->numa_aware)

@@ -16,14 +16,18 @@ uint8_t test_file_byte(uint64_t offset)
     return (uint8_t)(word >> (56 - offset % 8 * 7));
 }
 
+const char *test_file_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return folder ? folder : "/tmp";
+}
+
 const char *test_file_path(const char *name)
 {
     static char paths[16][512];
     static unsigned next;
     char *path = paths[next++ % 16];
-    const char *folder = getenv("TMPDIR");
-    snprintf(path, sizeof(paths[0]), "%s/dray-%ld-%s", folder ? folder : "/tmp", (long)getpid(),
-             name);
+    snprintf(path, sizeof(paths[0]), "%s/dray-%ld-%s", test_file_folder(), (long)getpid(), name);
     return path;
 }
 

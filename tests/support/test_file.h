@@ -7,6 +7,8 @@
 
 /// The byte that test_file_make() puts at `offset`: a page moved or swapped shows.
 uint8_t test_file_byte(uint64_t offset);
+/// $TMPDIR, or /tmp.
+const char *test_file_folder(void);
 /// A path in $TMPDIR (or /tmp) that no other test of this process has. Static memory per call.
 const char *test_file_path(const char *name);
 /// Writes a file of `bytes` bytes, synced to disk, and returns its path (static memory).

@@ -329,7 +329,7 @@ static void an_unregistered_layout_tells_what_it_would_be(void **state)
     for (int i = 0; i < 3; i++) {
         dray_layout_allocation wanted = {.struct_bytes = sizeof(wanted),
                                          .storage = storages[i],
-                                         .folder = i == 2 ? "/tmp" : NULL};
+                                         .folder = i == 2 ? test_file_folder() : NULL};
         dray_layout_options options = allocating(&config, &wanted);
         options.unregistered = 1;
         dray_layout *layout = built(&r, &options);
@@ -396,6 +396,114 @@ static void devices_and_managed_memory(void **state)
         dray_device_release(device);
         rig_close(&r);
     }
+}
+
+static void numa_aware_memory_is_bound_before_it_exists(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        rig r;
+        rig_open(&r);
+        dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
+        dray_layout_allocation wanted = {.struct_bytes = sizeof(wanted),
+                                         .storage = i ? DRAY_STORAGE_PINNED : DRAY_STORAGE_SYSTEM,
+                                         .numa_aware = 1};
+        dray_layout_options options = allocating(&config, &wanted);
+        options.unregistered = 1;
+        dray_layout *layout = built(&r, &options);
+        int mode = 0;
+        uint64_t nodes[16] = {0};
+        const void *at = dray_region_pointer(dray_layout_region(layout, 0));
+        if (drayi_os_linux.node_policy(at, &mode, nodes, 1024) == 0) // else: a kernel without NUMA
+            assert_int_equal(mode, 2);                               // MPOL_BIND
+        assert_int_equal(dray_region_storage(dray_layout_region(layout, 0)), wanted.storage);
+        dray_layout_destroy(layout);
+        rig_close(&r);
+    }
+}
+
+static unsigned two_nodes(void)
+{
+    return 2;
+}
+
+/// The field's builder accepts numa_aware and drops it.
+static void memory_that_cannot_be_bound_is_refused(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    drayi_os os = *fault_os();
+    os.node_count = two_nodes;
+    dray_context *context;
+    dray_agent *agent;
+    dray_device *device;
+    dray_layout *layout = NULL;
+    assert_int_equal(drayi_context_create_with(NULL, &os, &context, &r.error), DRAY_OK);
+    assert_int_equal(dray_agent_create(context, NULL, &agent, &r.error), DRAY_OK);
+    assert_int_equal(dray_device_open(context, "sim:0", &device, &r.error), DRAY_OK);
+    dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
+    dray_layout_allocation wanted = {.struct_bytes = sizeof(wanted),
+                                     .storage = DRAY_STORAGE_SYSTEM,
+                                     .numa_aware = 1,
+                                     .device = device};
+    dray_layout_options options = allocating(&config, &wanted);
+    dray_device_info info;
+    assert_int_equal(dray_device_get_info(device, &info, &r.error), DRAY_OK);
+    if (info.numa_node < 0) {
+        assert_int_equal(dray_layout_build(agent, &options, &layout, &r.error), DRAY_E_UNSUPPORTED);
+        assert_string_equal(r.error.message,
+                            "layout: failed to allocate system memory (768 bytes) on sim:0: "
+                            "numa_aware: which of the 2 nodes sim:0 is at is not known");
+    }
+    wanted.device = NULL;
+    fault_os_inject(&(fault_plan){.at = 2, .groups = FAULT_MEMORY, .code = -EPERM}); // map, bind
+    assert_int_equal(dray_layout_build(agent, &options, &layout, &r.error), DRAY_E_UNSUPPORTED);
+    assert_string_equal(r.error.message, "layout: failed to allocate system memory (768 bytes): "
+                                         "numa_aware: 768 bytes to node 0: Operation not permitted");
+    fault_os_inject(&(fault_plan){0});
+    dray_device_release(device);
+    dray_agent_destroy(agent);
+    dray_context_destroy(context);
+    rig_close(&r);
+}
+
+static void direct_io_asks_for_blocks_that_take_it(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
+    const char *path = test_file_path("layout-direct");
+    dray_layout_allocation wanted = {
+        .struct_bytes = sizeof(wanted), .storage = DRAY_STORAGE_DISK, .path = path, .direct = 1};
+    dray_layout_options options = allocating(&config, &wanted);
+    dray_layout *layout = NULL;
+    fault_os_make_absent(FAULT_NO_DIRECT);
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_E_UNSUPPORTED);
+    assert_non_null(strstr(r.error.message, "refuses direct I/O"));
+    assert_int_equal(access(path, F_OK), -1);
+    fault_os_make_absent(FAULT_NO_DIRECT_ALIGN); // then it is 4096
+    dray_status status = dray_layout_build(r.agent, &options, &layout, &r.error);
+    if (status == DRAY_E_UNSUPPORTED) {
+        print_message("%s\n", r.error.message); // TMPDIR is on a file system without it
+    } else {
+        assert_int_equal(status, DRAY_E_INVALID);
+        assert_non_null(
+            strstr(r.error.message, "direct: blocks are aligned to 1 bytes, direct I/O on "));
+        assert_non_null(
+            strstr(r.error.message, " wants multiples of 4096: set the alignment to that"));
+        assert_int_equal(access(path, F_OK), -1);
+        config.alignment = 4096;
+        layout = built(&r, &options);
+        dray_layout_destroy(layout);
+        unlink(path);
+    }
+    wanted = (dray_layout_allocation){
+        .struct_bytes = sizeof(wanted), .storage = DRAY_STORAGE_SYSTEM, .direct = 1};
+    refused(&r, &options, DRAY_E_INVALID,
+            "layout: allocate system: direct is given, which is for disk");
+    rig_close(&r);
 }
 
 // --- requests that say too little or too much ----------------------------------------------------------------------
@@ -470,7 +578,7 @@ static void parts_that_contradict_each_other_are_named(void **state)
             "layout: allocate: remote memory is not made here (system, pinned, device, managed and "
             "disk are)");
     wanted.storage = DRAY_STORAGE_DISK;
-    wanted.path = wanted.folder = "/tmp";
+    wanted.path = wanted.folder = test_file_folder();
     refused(&r, &options, DRAY_E_INVALID,
             "layout: allocate disk: both a path and a folder are given; a path is for a file that "
             "stays, a folder for one without a name");
@@ -765,7 +873,7 @@ static void request_fill(request *out, int index)
     if (index / 2 == 2)
         out->wanted.path = test_file_path("layout-fault");
     if (index / 2 == 3)
-        out->wanted.folder = "/tmp";
+        out->wanted.folder = test_file_folder();
     out->options = allocating(&out->config, &out->wanted);
 }
 enum { request_count = 8 };
@@ -874,6 +982,9 @@ int main(void)
         cmocka_unit_test(a_file_without_a_name_goes_with_its_layout),
         cmocka_unit_test(an_unregistered_layout_tells_what_it_would_be),
         cmocka_unit_test(devices_and_managed_memory),
+        cmocka_unit_test(numa_aware_memory_is_bound_before_it_exists),
+        cmocka_unit_test(memory_that_cannot_be_bound_is_refused),
+        cmocka_unit_test(direct_io_asks_for_blocks_that_take_it),
         cmocka_unit_test(every_missing_part_of_a_request_is_named),
         cmocka_unit_test(parts_that_contradict_each_other_are_named),
         cmocka_unit_test(a_bad_configuration_is_refused_before_anything_is_made),

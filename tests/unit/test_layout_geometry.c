@@ -62,11 +62,9 @@ static void outer_dim_is_one_or_two(void **state)
     (void)state;
     dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
     config.outer_dim = 0;
-    refused(&config, "layout.outer_dim",
-            "outer_dim must be 1 (MLA) or 2 (K and V), it is 0");
+    refused(&config, "layout.outer_dim", "outer_dim must be 1 (MLA) or 2 (K and V), it is 0");
     config.outer_dim = 3;
-    refused(&config, "layout.outer_dim",
-            "outer_dim must be 1 (MLA) or 2 (K and V), it is 3");
+    refused(&config, "layout.outer_dim", "outer_dim must be 1 (MLA) or 2 (K and V), it is 3");
 }
 
 static void page_size_is_a_power_of_two(void **state)
@@ -76,8 +74,7 @@ static void page_size_is_a_power_of_two(void **state)
     config.page_size = 0;
     refused(&config, "layout.page_size", "page_size must be a positive power of 2, it is 0");
     config.page_size = 12;
-    refused(&config, "layout.page_size",
-            "page_size must be a positive power of 2, it is 12");
+    refused(&config, "layout.page_size", "page_size must be a positive power of 2, it is 12");
 }
 
 static void alignment_is_a_power_of_two(void **state)
@@ -108,8 +105,7 @@ static void heads_are_needed_by_all_formats_but_nhd_and_divide_inner_dim(void **
     refused(&config, "layout.num_heads",
             "num_heads is required for the block format HND; only NHD can do without");
     config.num_heads = 3;
-    refused(&config, "layout.num_heads",
-            "inner_dim must be divisible by num_heads, 8 is not by 3");
+    refused(&config, "layout.num_heads", "inner_dim must be divisible by num_heads, 8 is not by 3");
 }
 
 static void a_kind_is_always_said(void **state)

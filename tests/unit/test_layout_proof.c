@@ -4,6 +4,7 @@
 #include "dray/device.h"
 #include "dray/layout.h"
 #include "fault_os.h"
+#include "test_file.h"
 #include "testing.h"
 
 #include <errno.h>
@@ -63,7 +64,7 @@ static dray_layout *built(rig *r, const dray_layout_config *config, dray_storage
     dray_layout_allocation wanted = {
         .struct_bytes = sizeof(wanted),
         .storage = storage,
-        .folder = storage == DRAY_STORAGE_DISK ? "/tmp" : NULL,
+        .folder = storage == DRAY_STORAGE_DISK ? test_file_folder() : NULL,
         .device =
             storage == DRAY_STORAGE_DEVICE || storage == DRAY_STORAGE_MANAGED ? r->device : NULL};
     dray_layout_options options = {

@@ -72,14 +72,12 @@ static void what_is_wrong_is_named(void **state)
             "there is no kind \"layer-separate\"; the line begins with contiguous, "
             "layer-separate:block-first or layer-separate:block-second");
     refused("contiguous", "blocks is missing: blocks=... is wanted");
-    refused("contiguous,blocks=1,layers=1,outer=1,page=1",
-            "inner is missing: inner=... is wanted");
+    refused("contiguous,blocks=1,layers=1,outer=1,page=1", "inner is missing: inner=... is wanted");
     refused("contiguous,blocks=1,blocks=1", "blocks is given twice");
     refused("contiguous,block=1", "\"block\" is not known; there are blocks, layers, outer, "
                                   "page, inner, dtype, heads, format and align");
-    refused("contiguous,blocks=1,",
-            "\"\" is not known; there are blocks, layers, outer, page, "
-            "inner, dtype, heads, format and align");
+    refused("contiguous,blocks=1,", "\"\" is not known; there are blocks, layers, outer, page, "
+                                    "inner, dtype, heads, format and align");
     refused("contiguous,blocks", "blocks has no value: blocks=... is wanted");
     refused("contiguous,blocks=",
             "blocks wants a whole number up to 18446744073709551615, it is \"\"");
