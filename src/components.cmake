@@ -26,6 +26,7 @@ dray_component(device opencl)
 dray_component(device sim)
 
 dray_component(loader elf)
+dray_component(loader bundle)
 dray_component(loader hsaco UNPROVEN "known by sight only: its code is refused, by name")
 dray_component(loader hip_bundle UNPROVEN "known by sight only: its code is refused, by name")
 dray_component(loader wasm UNPROVEN "known by sight only: its code is refused, by name")

@@ -4,6 +4,7 @@
 
 #include "dray/agent.h"
 #include "dray/base.h"
+#include "dray/bundle.h"
 #include "dray/context.h"
 #include "dray/device.h"
 #include "dray/dtype.h"

@@ -38,16 +38,21 @@ static dray_status report_symbols(const drayi_elf_library *library,
     return DRAY_OK;
 }
 
+const uint8_t *drayi_elf_tree(const drayi_elf_library *library, drayi_elf_symbol *out_symbol)
+{
+    if (!drayi_elf_find(library, "__tvm_ffi__library_bin", out_symbol))
+        return NULL;
+    return drayi_elf_bytes_at(library, out_symbol->address, out_symbol->bytes);
+}
+
 static dray_status report_tree(drayi_env *env, const drayi_elf_library *library,
                                const dray_module_report *report, dray_error *error)
 {
     drayi_elf_symbol symbol;
     drayi_tree tree;
-    if (!drayi_elf_find(library, "__tvm_ffi__library_bin", &symbol))
-        return DRAY_OK;
-    const uint8_t *bytes = drayi_elf_bytes_at(library, symbol.address, symbol.bytes);
+    const uint8_t *bytes = drayi_elf_tree(library, &symbol);
     if (!bytes)
-        return report->note(report->self, "its import tree is not in the file", error);
+        return DRAY_OK;
     dray_error broken;
     dray_status status = drayi_tree_read(env, bytes, symbol.bytes, true, &tree, &broken);
     if (status == DRAY_E_FORMAT)

@@ -16,6 +16,9 @@ dray_status drayi_elf_check_rules(drayi_env *env, const dray_policy *policy,
 dray_status drayi_elf_inspect(drayi_env *env, dray_image *image, const dray_module_report *report,
                               dray_error *error);
 
+/// The import tree in its data, out_symbol->bytes of them; NULL: it has none.
+const uint8_t *drayi_elf_tree(const drayi_elf_library *library, drayi_elf_symbol *out_symbol);
+
 /// "__tvm_ffi_<name>" of a function that can be called; false: it is none. Names that begin with '_' belong
 /// to the ABI itself.
 bool drayi_elf_function(const drayi_elf_symbol *symbol, dray_text *out_name);

@@ -162,8 +162,7 @@ static void **find_slot(const elf_load *load)
 static void find_tree(const elf_load *load, dray_loaded_part *out)
 {
     drayi_elf_symbol symbol;
-    if (!drayi_elf_find(&load->library, "__tvm_ffi__library_bin", &symbol) ||
-        !drayi_elf_bytes_at(&load->library, symbol.address, symbol.bytes))
+    if (!drayi_elf_tree(&load->library, &symbol))
         return;
     out->tree = (const uint8_t *)(uintptr_t)(load->part->base + symbol.address);
     out->tree_bytes = symbol.bytes;
@@ -232,6 +231,19 @@ static dray_status elf_load_image(const dray_load_request *request, dray_loaded_
     return status;
 }
 
+static dray_status elf_tree(drayi_env *env, dray_image *image, const uint8_t **out_tree,
+                            uint64_t *out_bytes, dray_error *error)
+{
+    drayi_elf_library library;
+    drayi_elf_symbol symbol;
+    (void)env;
+    DRAY_TRY(image->map(image, error));
+    DRAY_TRY(drayi_elf_library_read(image->bytes, image->byte_count, &library, error));
+    *out_tree = drayi_elf_tree(&library, &symbol);
+    *out_bytes = *out_tree ? symbol.bytes : 0;
+    return DRAY_OK;
+}
+
 static const char *const elf_extensions[] = {"so", "dso", NULL};
 
 const dray_loader_ops drayi_loader_elf = {
@@ -241,5 +253,6 @@ const dray_loader_ops drayi_loader_elf = {
     .extensions = elf_extensions,
     .sniff = elf_sniff,
     .inspect = drayi_elf_inspect,
+    .tree = elf_tree,
     .load = elf_load_image,
 };

@@ -1,5 +1,6 @@
 #include "module/load_module.h"
 
+#include "module/bundle.h"
 #include "module/image.h"
 #include "module/module_object.h"
 #include "module/provider.h"
@@ -29,17 +30,26 @@ static dray_status load_options(load_job *load, dray_error *error)
     return drayi_options(&load->policy, sizeof(load->policy), policy, "dray_policy", error);
 }
 
-/// An import tree that came with a library.
-static dray_status load_tree(load_job *load, dray_module *module, dray_error *error)
+/// An import tree that came with a library, or that is all there is. *module becomes its root.
+static dray_status load_tree(load_job *load, const dray_loader_ops *ops, dray_module **module,
+                             dray_error *error)
 {
-    const dray_loaded_part *part = &module->loaded->part;
+    const dray_loaded_part *part = &(*module)->loaded->part;
     if (!part->tree)
         return DRAY_OK;
-    (void)load;
-    return dray_fail(error, DRAY_E_UNSUPPORTED,
-                     "it carries an import tree of %" PRIu64
-                     " bytes, which this build does not load",
-                     part->tree_bytes);
+    bool alone = (ops->flags & DRAY_LOADER_CONTAINER) != 0;
+    const drayi_bundle_ask ask = {.bytes = part->tree,
+                                  .byte_count = part->tree_bytes,
+                                  .more_follows = !alone,
+                                  .host = alone ? NULL : *module,
+                                  .policy = &load->policy,
+                                  .options = &load->options,
+                                  .nested = load->ask->nested};
+    dray_module *root = NULL;
+    DRAY_TRY(drayi_bundle_load(load->modules, &ask, &root, error));
+    dray_module_release(*module);
+    *module = root;
+    return DRAY_OK;
 }
 
 static dray_status load_part(load_job *load, const drayi_loader_entry *entry, dray_module **out,
@@ -67,7 +77,7 @@ static dray_status load_part(load_job *load, const drayi_loader_entry *entry, dr
     DRAY_TRY(ops->load(&request, &part, error));
     DRAY_TRY(drayi_module_wrap(load->modules, ops->kind, load->image->name, &part, entry->provider,
                                out, error));
-    dray_status status = load_tree(load, *out, error);
+    dray_status status = load_tree(load, ops, out, error);
     if (status != DRAY_OK) {
         dray_module_release(*out);
         *out = NULL;

@@ -10,6 +10,7 @@ typedef struct drayi_load_ask {
     bool raw;                           // create.<kind> only
     const dray_module_options *options; // NULL: none
     drayi_loader_entry *entry;          // NULL: found by kind; kept alive by the caller
+    uint32_t nested;                    // import trees around it
 } drayi_load_ask;
 
 dray_status drayi_load(drayi_modules *modules, const drayi_load_ask *ask,

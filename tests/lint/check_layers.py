@@ -20,6 +20,7 @@ PUBLIC = {
     "ffi.h": "abi",
     "export.h": "abi",
     "trust.h": "base",  # plain facts
+    "bundle.h": "module",
     "listener.h": "transfer",
     "model_data.h": "memory",  # the bytes of a file, and where they are
     "spi/region.h": "memory",  # what memory shows to plug-ins

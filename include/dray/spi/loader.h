@@ -150,9 +150,11 @@ typedef struct dray_loaded_part {
 } dray_loaded_part;
 
 enum {
-    DRAY_LOADER_NATIVE = 1,      ///< its code runs, here or on a device: the policy has to say so
-    DRAY_LOADER_RAW = 2,         ///< stands as ffi.Module.create.<kind>
-    DRAY_LOADER_SERIALIZED = 4,  ///< stands as ffi.Module.load_from_bytes.<kind>
+    DRAY_LOADER_NATIVE = 1,     ///< its code runs, here or on a device: the policy has to say so
+    DRAY_LOADER_RAW = 2,        ///< stands as ffi.Module.create.<kind>
+    DRAY_LOADER_SERIALIZED = 4, ///< stands as ffi.Module.load_from_bytes.<kind>
+    DRAY_LOADER_CONTAINER =
+        16, ///< its part is an import tree and nothing else: what is loaded is the root
     DRAY_LOADER_WANTS_SEALED = 8 ///< `load` is given a sealed fd, whatever the source was
 };
 
@@ -170,6 +172,9 @@ typedef struct dray_loader_ops {
     /// Reads and reports, runs nothing. May be NULL.
     dray_status (*inspect)(struct drayi_env *env, dray_image *image,
                            const dray_module_report *report, dray_error *error);
+    /// The import tree inside an image, as a view of image->bytes; NULL: it has none. May be NULL.
+    dray_status (*tree)(struct drayi_env *env, dray_image *image, const uint8_t **out_tree,
+                        uint64_t *out_bytes, dray_error *error);
     /// NULL: recognised and inspected, but not loaded here; `refusal` says why.
     dray_status (*load)(const dray_load_request *request, dray_loaded_part *out, dray_error *error);
     const char *refusal;
