@@ -36,6 +36,8 @@ typedef struct dray_listener_options {
     uint32_t secret_bytes;    ///< 16 to 1024; take them from a random source, they are no password
     uint32_t connections_max; ///< conversations at a time, default 16; one more ends the oldest
     int64_t timeout_ns;       ///< for a whole conversation, default 5 s
+    uint32_t peers_max; ///< connections that are kept afterwards, default 256; see dray_listener_destroy
+    uint32_t reserved;
 } dray_listener_options;
 
 /// DRAY_E_INVALID: no address; an address that is not of this machine alone without a secret, or with an
@@ -44,7 +46,9 @@ typedef struct dray_listener_options {
 /// `options` may be NULL.
 DRAY_API dray_status dray_listener_create(dray_agent *agent, const dray_listener_options *options,
                                           dray_listener **out_listener, dray_error *error);
-/// Ends every conversation. Peers keep what they have. NULL is accepted; before the agent goes.
+/// Ends every conversation, and closes the connections of those who have the metadata: each is kept open, so
+/// that the end of this process is seen at once, and to them this is that end: what they have in flight fails. Only
+/// beyond peers_max they have to find out by themselves. NULL is accepted; before the agent goes.
 DRAY_API void dray_listener_destroy(dray_listener *listener);
 /// Where it listens, with the port that it got: "127.0.0.1:4470". Valid as long as the listener.
 DRAY_API const char *dray_listener_address(const dray_listener *listener);
@@ -58,6 +62,7 @@ typedef struct dray_listener_counts {
     uint64_t refused; ///< wrong or no secret, another version, or no conversation of ours at all
     uint64_t expired; ///< too slow, broken off, or put out by a newer one
     uint64_t open;    ///< going on
+    uint64_t kept;    ///< peers whose connection is kept
 } dray_listener_counts;
 DRAY_API void dray_listener_count(const dray_listener *listener, dray_listener_counts *out_counts);
 

@@ -18,7 +18,8 @@ enum {
     work_rounds = 64,      // of ucp_worker_progress in a row
     sync_spin_ns = 100000, // how long submit stays with a small operation that somebody waits for
     linger_ns = 20000,     // that a sleeper watches before it lies down: waking costs as much
-    cut_after_ns = 200000000, // a cancelled operation may end by itself for so long
+    guards_every_ns = 100000000, // for those who poll without sleeping in between
+    cut_after_ns = 200000000,    // a cancelled operation may end by itself for so long
 };
 #define BEST_BYTES (1u << 20) // measured: docs/design/agent.md
 #define BEST_DEPTH 4
@@ -73,14 +74,18 @@ static dray_status status_of(ucs_status_t code)
     }
 }
 
-void drayi_ucx_op_fail(dray_backend *backend, dray_op *op, const char *agent, ucs_status_t code)
+void drayi_ucx_op_fail(dray_op *op, const dray_remote *remote, ucs_status_t code)
 {
+    dray_backend *backend = remote->backend;
     if (op->backend_use[DRAYI_UCX_CANCELLED])
         op->status = dray_fail(&op->error, DRAY_E_CANCELLED,
-                               "peer %s: cancelled; how far it got is not known", agent);
+                               "peer %s: cancelled; how far it got is not known", remote->agent);
+    else if (remote->broken[0])
+        op->status = dray_fail(&op->error, DRAY_E_IO, "peer %s: the connection broke: %s",
+                               remote->agent, remote->broken);
     else
-        op->status = dray_fail(&op->error, status_of(code), "peer %s: %s (UCX status %d)", agent,
-                               backend->ucx.ucs_status_string(code), (int)code);
+        op->status = dray_fail(&op->error, status_of(code), "peer %s: %s (UCX status %d)",
+                               remote->agent, backend->ucx.ucs_status_string(code), (int)code);
     op->error.native_code = code;
     op->error.origin = "ucp";
     drayi_ucx_op_end(backend, op);
@@ -203,7 +208,7 @@ static void run_ended(dray_backend *backend, dray_op *op)
     if (op->status != DRAY_OK) { // refused before UCX saw it
         drayi_ucx_op_end(backend, op);
     } else if (code != UCS_OK) {
-        drayi_ucx_op_fail(backend, op, remote->agent, code);
+        drayi_ucx_op_fail(op, remote, code);
     } else if (op->backend_use[DRAYI_UCX_NEXT] < op->segment_count) {
         run_post(backend, op);
     } else {
@@ -284,6 +289,10 @@ bool drayi_ucx_work(dray_backend *backend)
     bool any = false;
     for (int i = 0; i < work_rounds && drayi_ucx_progress(backend); i++)
         any = true;
+    if (!any && backend->os->now_ns() >= backend->guards_at_ns) {
+        backend->guards_at_ns = backend->os->now_ns() + guards_every_ns;
+        drayi_ucx_guards_look(backend);
+    }
     if (backend->cut_at_ns && backend->os->now_ns() >= (int64_t)backend->cut_at_ns)
         cut_overdue(backend);
     drayi_ucx_remotes_tidy(backend);
@@ -313,7 +322,7 @@ static void ucx_cancel(dray_backend *backend, dray_op *op)
     drayi_ucx_enter(backend);
     if (backend->in_flight[op->backend_use[DRAYI_UCX_SLOT]] == op) {
         op->backend_use[DRAYI_UCX_CANCELLED] = 1;
-        if (!drayi_ucx_notice_cancel(backend, op) && backend->cut_at_ns == 0) {
+        if (!drayi_ucx_notice_cancel(op) && backend->cut_at_ns == 0) {
             backend->cut_at_ns = (uint64_t)(backend->os->now_ns() + cut_after_ns);
             backend->os->timer_set(backend->timer_fd, cut_after_ns);
         }
@@ -335,6 +344,7 @@ bool drayi_ucx_linger(dray_backend *backend)
 
 static dray_status arm_locked(dray_backend *backend, dray_error *error)
 {
+    drayi_ucx_guards_look(backend);
     if (backend->done_first || backend->received_first || drayi_ucx_linger(backend))
         return dray_fail(error, DRAY_E_BUSY, "ucx: there is news already, poll first");
     uint64_t stale;
@@ -529,10 +539,12 @@ static void ucx_close(dray_backend *backend)
     drayi_ucx_regions_close(backend);
     if (backend->address)
         backend->ucx.ucp_worker_release_address(backend->worker, backend->address);
+    drayi_ucx_log_low(true);
     if (backend->worker)
         backend->ucx.ucp_worker_destroy(backend->worker);
     if (backend->context)
         backend->ucx.ucp_cleanup(backend->context);
+    drayi_ucx_log_low(false);
     drayi_ucx_leave(backend);
     drayi_ucx_log_close(backend);
     drayi_close_file(backend->os, backend->watch_fd);
@@ -583,6 +595,7 @@ static const dray_remote_ops ucx_remote_ops = {
     .broken = drayi_ucx_broken,
     .receive = drayi_ucx_receive,
     .serve = drayi_ucx_serve,
+    .guard = drayi_ucx_guard,
 };
 
 const dray_backend_ops drayi_backend_ucx = {

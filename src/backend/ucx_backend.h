@@ -28,7 +28,7 @@
 enum {
     DRAYI_UCX_OPS = 256,           // operations in flight
     DRAYI_UCX_NOTICES = 1024,      // received and not yet taken; more are refused
-    DRAYI_UCX_ANSWERS = 64,        // on their way; UCX sends nearly all at once
+    DRAYI_UCX_ANSWERS = 1024,      // on their way; UCX sends nearly all at once
     DRAYI_UCX_ADDRESS_MAX = 65536, // bytes of an address or a key that we pass on
 };
 
@@ -65,6 +65,7 @@ struct dray_remote {
     char agent[DRAY_AGENT_NAME_MAX + 1];
     ucp_worker_h worker; // its own; NULL: the connection is gone
     int worker_fd;
+    int guard_fd; // says when the peer's process has ended; -1: none
     ucp_ep_h endpoint;
     char broken[160];  // empty: it works
     ucs_status_t code; // what UCX said when it broke
@@ -120,6 +121,7 @@ struct dray_backend {
     dray_op *in_flight[DRAYI_UCX_OPS];
     uint32_t free_slots[DRAYI_UCX_OPS], free_count;
     dray_op *done_first, *done_last; // ended, not handed out yet
+    int64_t guards_at_ns;            // when guards are looked at again, in poll
     uint64_t cut_at_ns;              // when what was cancelled is torn off; 0: never
     drayi_ucx_received *received_first, *received_last;
     uint32_t received_count;
@@ -141,8 +143,8 @@ bool drayi_ucx_progress(dray_backend *backend);
 dray_status drayi_ucx_fail(const dray_backend *backend, ucs_status_t code, const char *call,
                            dray_error *error);
 void drayi_ucx_op_end(dray_backend *backend, dray_op *op);
-/// Ends the operation with a status of UCX, in the words of `doing`.
-void drayi_ucx_op_fail(dray_backend *backend, dray_op *op, const char *agent, ucs_status_t code);
+/// Ends the operation with what the connection broke with, or else with this status of UCX.
+void drayi_ucx_op_fail(dray_op *op, const dray_remote *remote, ucs_status_t code);
 /// One request less (or the posting of them); the last one ends the operation, or posts more of it.
 void drayi_ucx_op_settle(dray_backend *backend, dray_op *op, ucs_status_t code);
 /// Lets UCX work until it has nothing more to do right now, and does what follows from it.
@@ -153,6 +155,8 @@ bool drayi_ucx_linger(dray_backend *backend);
 // ucx_log.c
 void drayi_ucx_log_open(dray_backend *backend);
 void drayi_ucx_log_close(dray_backend *backend);
+/// While true, what UCX warns of on this thread is only of interest to developers.
+void drayi_ucx_log_low(bool low);
 /// Around everything that calls UCX: takes the lock, and its messages as ours.
 void drayi_ucx_enter(dray_backend *backend);
 void drayi_ucx_leave(dray_backend *backend);
@@ -169,6 +173,10 @@ const char *drayi_ucx_broken(dray_backend *backend, const dray_remote *remote);
 /// Ends the connection, now: its worker goes, everything in flight on it ends with an error, and nothing
 /// touches memory on its behalf any more. Not from inside a callback of UCX.
 void drayi_ucx_remote_cut(dray_remote *remote, ucs_status_t code, const char *why);
+/// Takes over a socket whose end is the peer's.
+void drayi_ucx_guard(dray_backend *backend, dray_remote *remote, int fd);
+/// Cuts those whose guard has ended.
+void drayi_ucx_guards_look(dray_backend *backend);
 /// Cuts what broke, frees what nobody uses. Not from inside a callback of UCX.
 void drayi_ucx_remotes_tidy(dray_backend *backend);
 void drayi_ucx_remotes_close(dray_backend *backend);
@@ -186,7 +194,7 @@ dray_status drayi_ucx_letters_listen(dray_backend *backend, dray_error *error);
 dray_status drayi_ucx_answers_listen(dray_remote *remote, dray_error *error);
 void drayi_ucx_notice_post(dray_backend *backend, dray_op *op);
 /// Takes the operation back from its queue; false: it is none of a notice.
-bool drayi_ucx_notice_cancel(dray_backend *backend, dray_op *op);
+bool drayi_ucx_notice_cancel(dray_op *op);
 /// Every notice to this peer ends with an error.
 void drayi_ucx_notices_fail(dray_remote *remote);
 bool drayi_ucx_receive(dray_backend *backend, dray_received *out_received);

@@ -24,6 +24,15 @@ static dray_log_level level_of(ucs_log_level_t level)
     return level <= UCS_LOG_LEVEL_INFO ? DRAY_LOG_INFO : DRAY_LOG_DEBUG;
 }
 
+/// What UCX complains about when a worker goes before its requests have ended, which is what we do on
+/// purpose: of interest to nobody who uses the program.
+static _Thread_local bool ucx_log_is_low;
+
+void drayi_ucx_log_low(bool low)
+{
+    ucx_log_is_low = low;
+}
+
 static ucs_log_func_rc_t hear(const char *file, unsigned line, const char *function,
                               ucs_log_level_t level, const ucs_log_component_config_t *component,
                               const char *message, va_list arguments)
@@ -35,8 +44,10 @@ static ucs_log_func_rc_t hear(const char *file, unsigned line, const char *funct
     char text[512];
     vsnprintf(text, sizeof(text), message, arguments);
     const char *name = strrchr(file, '/');
-    drayi_log(ucx_log_speaker, level_of(level), "ucx: %s (%s:%u)", text, name ? name + 1 : file,
-              line);
+    dray_log_level said = level_of(level);
+    if (ucx_log_is_low && said < DRAY_LOG_INFO)
+        said = DRAY_LOG_INFO;
+    drayi_log(ucx_log_speaker, said, "ucx: %s (%s:%u)", text, name ? name + 1 : file, line);
     return UCS_LOG_FUNC_RC_STOP;
 }
 

@@ -91,7 +91,7 @@ static void letter_post(dray_remote *remote)
     dray_op *op = remote->notices_first;
     remote->letter_serial = 0;
     queue_pop(remote);
-    drayi_ucx_op_fail(backend, op, remote->agent, UCS_PTR_STATUS(request));
+    drayi_ucx_op_fail(op, remote, UCS_PTR_STATUS(request));
 }
 
 /// Sends the first of the queue, unless one is under way.
@@ -129,7 +129,7 @@ void drayi_ucx_notice_post(dray_backend *backend, dray_op *op)
     letter_send(remote);
 }
 
-bool drayi_ucx_notice_cancel(dray_backend *backend, dray_op *op)
+bool drayi_ucx_notice_cancel(dray_op *op)
 {
     if (!op->notice)
         return false;
@@ -149,7 +149,7 @@ bool drayi_ucx_notice_cancel(dray_backend *backend, dray_op *op)
         remote->notices_first = op->backend_next;
     if (remote->notices_last == op)
         remote->notices_last = before;
-    drayi_ucx_op_fail(backend, op, remote->agent, UCS_ERR_CANCELED);
+    drayi_ucx_op_fail(op, remote, UCS_ERR_CANCELED);
     letter_send(remote);
     return true;
 }
@@ -252,6 +252,8 @@ static ucs_status_t letter_arrived(void *self, const void *header, size_t header
     dray_backend *backend = self;
     const uint8_t *letter = data;
     bool eager = !(param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV);
+    if (!backend->free_answers)
+        return UCS_OK; // somebody sends letters and takes no answers: no more until some have left
     uint32_t magic, name_bytes;
     uint64_t serial;
     if (!eager || data_bytes < letter_head || !(param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP))

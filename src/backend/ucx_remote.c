@@ -9,6 +9,7 @@
 
 #ifdef DRAY_HAVE_UCX
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,12 @@ static void keys_destroy(dray_remote *remote)
     }
 }
 
+static void guard_end(dray_remote *remote)
+{
+    drayi_close_file(remote->backend->os, remote->guard_fd); // epoll forgets it with that
+    remote->guard_fd = -1;
+}
+
 static void worker_end(dray_remote *remote)
 {
     const drayi_ucx_calls *ucx = &remote->backend->ucx;
@@ -52,10 +59,13 @@ static void worker_end(dray_remote *remote)
         if (UCS_PTR_IS_PTR(request))
             ucx->ucp_request_free(request);
     }
+    guard_end(remote);
     remote->endpoint = NULL;
     remote->worker = NULL; // callbacks from here on find nothing to send on
     keys_destroy(remote);
+    drayi_ucx_log_low(true);
     ucx->ucp_worker_destroy(worker);
+    drayi_ucx_log_low(false);
     remote->letter_lent = false;
 }
 
@@ -84,6 +94,31 @@ void drayi_ucx_remote_cut(dray_remote *remote, ucs_status_t code, const char *wh
     leftovers_end(remote);
     drayi_ucx_notices_fail(remote);
     remote->backend->untidy = true;
+}
+
+void drayi_ucx_guards_look(dray_backend *backend)
+{
+    for (dray_remote *each = backend->remotes; each; each = each->next) {
+        uint8_t any;
+        if (each->guard_fd < 0)
+            continue;
+        ssize_t got = backend->os->receive(each->guard_fd, &any, 1);
+        if (got != -EAGAIN && got != -EINTR)
+            drayi_ucx_remote_cut(each, UCS_ERR_CONNECTION_RESET, "its agent has ended");
+    }
+}
+
+void drayi_ucx_guard(dray_backend *backend, dray_remote *remote, int fd)
+{
+    drayi_ucx_enter(backend);
+    guard_end(remote);
+    bool watched =
+        remote->worker && backend->os->watch_change(backend->watch_fd, fd, true, false) >= 0;
+    if (watched)
+        remote->guard_fd = fd;
+    else
+        drayi_close_file(backend->os, fd); // it goes without
+    drayi_ucx_leave(backend);
 }
 
 /// UCX calls this from inside progress, so nothing is closed here; tidying comes after.
@@ -213,6 +248,7 @@ dray_status drayi_ucx_connect(dray_backend *backend, const char *agent, const vo
     if (!remote)
         return DRAY_E_NOMEM;
     remote->backend = backend;
+    remote->guard_fd = -1;
     snprintf(remote->agent, sizeof(remote->agent), "%s", agent);
     drayi_ucx_enter(backend);
     dray_status status = remote_build(remote, address, bytes, error);

@@ -115,18 +115,24 @@ int drayi_net_listen(const drayi_address *at, int backlog)
     return fd;
 }
 
-/// A few small messages there and back: none should wait for the next.
-static int without_delay(int fd)
+/// A few small messages there and back: none should wait for the next. Then silence, in which the other
+/// machine may vanish: the kernel asks for it after 10 s, and has its answer after another 15.
+static int tuned(int fd)
 {
-    const int one = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    static const int options[][3] = {{IPPROTO_TCP, TCP_NODELAY, 1},
+                                     {SOL_SOCKET, SO_KEEPALIVE, 1},
+                                     {IPPROTO_TCP, TCP_KEEPIDLE, 10},
+                                     {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+                                     {IPPROTO_TCP, TCP_KEEPCNT, 3}};
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        (void)setsockopt(fd, options[i][0], options[i][1], &options[i][2], sizeof(int));
     return fd;
 }
 
 int drayi_net_accept(int fd)
 {
     int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    return accepted < 0 ? -errno : without_delay(accepted);
+    return accepted < 0 ? -errno : tuned(accepted);
 }
 
 int drayi_net_connect(const drayi_address *to)
@@ -137,7 +143,7 @@ int drayi_net_connect(const drayi_address *to)
         return fd;
     if (connect(fd, &address.any, to->count) != 0 && errno != EINPROGRESS && errno != EINTR)
         return closed_with(fd, -errno);
-    return without_delay(fd);
+    return tuned(fd);
 }
 
 int drayi_net_connected(int fd)

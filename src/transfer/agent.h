@@ -79,5 +79,7 @@ dray_status drayi_peer_use(dray_agent *agent, dray_peer *peer, uint32_t *out_bac
                            dray_error *error);
 void drayi_peer_unuse(dray_peer *peer);
 dray_remote *drayi_peer_remote(const dray_peer *peer);
+/// Takes over a connection to the peer's process, which ends when the process does.
+void drayi_peer_guard(dray_peer *peer, int fd);
 
 #endif

@@ -144,10 +144,12 @@ dray_status drayi_boot_prove(drayi_boot_talk *talk, const drayi_boot_secret *sec
     return client_proof(talk, secret, talk->proof, error);
 }
 
-static void grant_write(drayi_boot_talk *talk, drayi_boot_verdict verdict, uint64_t bytes)
+static void grant_write(drayi_boot_talk *talk, drayi_boot_verdict verdict, bool stays,
+                        uint64_t bytes)
 {
     memset(talk->grant, 0, sizeof(talk->grant));
     put(talk->grant, (uint64_t)verdict, 4);
+    put(talk->grant + 4, stays, 4);
     put(talk->grant + 8, bytes, 8);
 }
 
@@ -158,17 +160,17 @@ dray_status drayi_boot_proof_check(drayi_boot_talk *talk, const drayi_boot_secre
     dray_status status = client_proof(talk, secret, wanted, error);
     if (status == DRAY_OK && drayi_hmac_equal(wanted, talk->proof))
         return DRAY_OK;
-    grant_write(talk, status == DRAY_OK ? DRAYI_BOOT_SECRET_NO : DRAYI_BOOT_NOTHING, 0);
+    grant_write(talk, status == DRAY_OK ? DRAYI_BOOT_SECRET_NO : DRAYI_BOOT_NOTHING, false, 0);
     if (status == DRAY_OK)
         status = dray_fail(error, DRAY_E_INVALID, "the other side knows another secret");
     return status;
 }
 
 dray_status drayi_boot_grant(drayi_boot_talk *talk, const drayi_boot_secret *secret,
-                             const void *blob, uint64_t bytes, dray_error *error)
+                             const void *blob, uint64_t bytes, bool stays, dray_error *error)
 {
     dray_status status = DRAY_OK;
-    grant_write(talk, DRAYI_BOOT_OPEN, bytes);
+    grant_write(talk, DRAYI_BOOT_OPEN, stays, bytes);
     if (!blob || bytes > DRAYI_BOOT_BLOB_MAX)
         status = dray_fail(error, DRAY_E_NOSPACE,
                            "metadata of %" PRIu64 " bytes, at most %" PRIu64 " can be sent", bytes,
@@ -176,23 +178,24 @@ dray_status drayi_boot_grant(drayi_boot_talk *talk, const drayi_boot_secret *sec
     else
         status = server_proof(talk, secret, blob, bytes, talk->grant + 16, error);
     if (status != DRAY_OK)
-        grant_write(talk, DRAYI_BOOT_NOTHING, 0);
+        grant_write(talk, DRAYI_BOOT_NOTHING, false, 0);
     return status;
 }
 
 dray_status drayi_boot_grant_bytes(const drayi_boot_talk *talk, uint64_t *out_bytes,
-                                   dray_error *error)
+                                   bool *out_stays, dray_error *error)
 {
     uint32_t verdict = drayi_load_u32(talk->grant, false);
-    uint32_t zero = drayi_load_u32(talk->grant + 4, false);
+    uint32_t stays = drayi_load_u32(talk->grant + 4, false);
+    *out_stays = stays == 1;
     *out_bytes = drayi_load_u64(talk->grant + 8, false);
     if (verdict == DRAYI_BOOT_SECRET_NO)
         return dray_fail(error, DRAY_E_INVALID, "it wants another secret");
     if (verdict == DRAYI_BOOT_NOTHING)
         return dray_fail(error, DRAY_E_IO, "it cannot hand out its metadata; its own log says why");
-    if (verdict != DRAYI_BOOT_OPEN || zero != 0)
+    if (verdict != DRAYI_BOOT_OPEN || stays > 1)
         return dray_fail_rule(error, DRAY_E_FORMAT, "bootstrap.grant", 0,
-                              "a grant with verdict %u and %u instead of 0", verdict, zero);
+                              "a grant with verdict %u and %u instead of 0 or 1", verdict, stays);
     if (*out_bytes == 0 || *out_bytes > DRAYI_BOOT_BLOB_MAX)
         return dray_fail_rule(error, DRAY_E_FORMAT, "bootstrap.size", 8,
                               "metadata of %" PRIu64 " bytes, 1 to %" PRIu64 " are possible",

@@ -4,11 +4,14 @@
 ///     hello    client   "DRAYBOOT" | version u32 | has a secret u32 (0, 1) | nonce of 32 bytes
 ///     answer   server   "DRAYBOOT" | version u32 | verdict u32             | nonce of 32 bytes
 ///     proof    client   32 bytes
-///     grant    server   verdict u32 | 0 u32 | blob's bytes u64 | proof of 32 bytes, then the blob
+///     grant    server   verdict u32 | stays u32 (0, 1) | blob's bytes u64 | proof of 32 bytes, then the blob
 ///
 /// Little-endian. A proof is the HMAC-SHA256, under the secret, of a label that names the side and of all
 /// that was said before, byte by byte; the server's covers the head of the grant and the blob. Without a
 /// secret proofs are zeros. A verdict that is not "go on" is the server's last word.
+///
+/// `stays`: the server keeps the connection open for as long as it lives, silently, so that its end is seen
+/// at once: UCX misses a peer that dies while a connection to it is being made.
 ///
 /// The client proves itself first: a server says nothing that depends on the secret to somebody who does
 /// not know it. Both nonces are in both proofs, so nothing can be used twice; the labels differ, so no
@@ -71,10 +74,10 @@ dray_status drayi_boot_proof_check(drayi_boot_talk *talk, const drayi_boot_secre
                                    dray_error *error);
 /// Writes the grant of this blob. NULL: there is none to be had.
 dray_status drayi_boot_grant(drayi_boot_talk *talk, const drayi_boot_secret *secret,
-                             const void *blob, uint64_t bytes, dray_error *error);
-/// Checks the head of a grant: how much follows.
+                             const void *blob, uint64_t bytes, bool stays, dray_error *error);
+/// Checks the head of a grant: how much follows, and whether the connection stays.
 dray_status drayi_boot_grant_bytes(const drayi_boot_talk *talk, uint64_t *out_bytes,
-                                   dray_error *error);
+                                   bool *out_stays, dray_error *error);
 /// Checks the server's proof over the blob.
 dray_status drayi_boot_grant_check(const drayi_boot_talk *talk, const drayi_boot_secret *secret,
                                    const void *blob, uint64_t bytes, dray_error *error);

@@ -22,6 +22,7 @@ typedef struct asking {
     drayi_boot_talk talk;
     uint8_t *blob;
     uint64_t blob_bytes;
+    bool stays; // the connection, as long as the other side lives
 } asking;
 
 // --- bytes ---------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ static dray_status talk(asking *ask, dray_error *error)
     DRAY_TRY(drayi_boot_prove(&ask->talk, &ask->secret, error));
     DRAY_TRY(send_all(ask, ask->talk.proof, sizeof(ask->talk.proof), error));
     DRAY_TRY(receive_all(ask, ask->talk.grant, sizeof(ask->talk.grant), error));
-    DRAY_TRY(drayi_boot_grant_bytes(&ask->talk, &bytes, error));
+    DRAY_TRY(drayi_boot_grant_bytes(&ask->talk, &bytes, &ask->stays, error));
     ask->blob = drayi_alloc(ask->env, bytes, error);
     if (!ask->blob)
         return DRAY_E_NOMEM;
@@ -160,12 +161,15 @@ dray_status dray_agent_connect(dray_agent *agent, const char *address,
         drayi_boot_secret_set(&ask.secret, options.secret, options.secret_bytes, error);
     if (status == DRAY_OK)
         status = ask_host(&ask, address, error);
-    drayi_close_file(ask.os, ask.fd);
     drayi_boot_secret_wipe(&ask.secret);
     if (status == DRAY_OK)
         status = dray_agent_import(agent, ask.blob, ask.blob_bytes, out_peer, error);
     else
         dray_fail_within(error, status, "agent %s: connect to %s", agent->name, address);
+    if (status == DRAY_OK && ask.stays)
+        drayi_peer_guard(*out_peer, ask.fd);
+    else
+        drayi_close_file(ask.os, ask.fd);
     drayi_free(agent->env, ask.blob, ask.blob_bytes);
     return status;
 }

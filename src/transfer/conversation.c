@@ -39,9 +39,10 @@ static dray_status proof_came(drayi_conversation *at, dray_agent *agent,
     DRAY_TRY(drayi_boot_proof_check(&at->talk, secret, &at->reason));
     dray_status status = blob_make(at, agent, &at->reason);
     if (status != DRAY_OK)
-        (void)drayi_boot_grant(&at->talk, secret, NULL, 0, NULL);
+        (void)drayi_boot_grant(&at->talk, secret, NULL, 0, false, NULL);
     else
-        status = drayi_boot_grant(&at->talk, secret, at->blob, at->blob_bytes, &at->reason);
+        status =
+            drayi_boot_grant(&at->talk, secret, at->blob, at->blob_bytes, at->stays, &at->reason);
     if (status != DRAY_OK)
         drayi_log(agent->env, DRAY_LOG_WARNING, "agent %s: no metadata to hand out: %s",
                   agent->name, at->reason.message);

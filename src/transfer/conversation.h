@@ -18,6 +18,7 @@ typedef struct drayi_conversation {
     drayi_conversation_stage stage;
     bool last;         // what is being sent ends it, with this reason
     dray_error reason; // of `last`
+    bool stays;        // set by the owner: the connection will be kept
     uint64_t moved;    // bytes of the message of this stage
     drayi_boot_talk talk;
     uint8_t *blob;

@@ -3,7 +3,8 @@
 /// Everything that comes in is hostile until its proof was right. So a connection costs one fixed-size
 /// entry until then, each has one deadline for all of it, and one more than there is room for puts out
 /// the oldest that has not proven itself: whoever only takes up room cannot keep others out for longer than they
-/// keep coming. Nothing waits here; the epoll fd, the sockets and a timer behind it, tells when to come.
+/// keep coming. Connections of those that got the metadata stay open, silently: their end tells that this
+/// process has ended. Nothing waits here; the epoll fd, the sockets and a timer behind it, tells when to come.
 #include "base/env.h"
 #include "os/os.h"
 #include "transfer/agent.h"
@@ -17,6 +18,8 @@
 enum {
     connections_default = 16,
     connections_most = 1024,
+    peers_default = 256,
+    peers_most = 65536,
     backlog = 64,
     accept_again_ns = 100000000, // after it failed for want of descriptors or memory
 };
@@ -40,6 +43,8 @@ struct dray_listener {
     char address[DRAYI_ADDRESS_TEXT];
     connection *connections;
     uint32_t connection_count;
+    int *kept; // those who have the metadata
+    uint32_t kept_count, kept_room;
     dray_listener_counts counts;
 };
 
@@ -52,6 +57,33 @@ static void connection_close(dray_listener *listener, connection *at, uint64_t *
     *at = (connection){.fd = -1};
     listener->counts.open--;
     ++*counter;
+}
+
+/// The metadata is out. The socket stays, and is closed when the other side closes it, or says anything.
+static void connection_keep(dray_listener *listener, connection *at)
+{
+    int fd = at->fd;
+    bool keep = at->talk.stays && listener->kept_count < listener->kept_room &&
+                listener->os->watch_change(listener->watch_fd, fd, true, false) >= 0;
+    if (keep) {
+        listener->kept[listener->kept_count++] = fd;
+        at->fd = -1;
+    }
+    connection_close(listener, at, &listener->counts.granted);
+}
+
+static void kept_look(dray_listener *listener)
+{
+    for (uint32_t i = 0; i < listener->kept_count;) {
+        uint8_t any;
+        ssize_t got = listener->os->receive(listener->kept[i], &any, 1);
+        if (got == -EAGAIN || got == -EINTR) {
+            i++;
+            continue;
+        }
+        drayi_close_file(listener->os, listener->kept[i]);
+        listener->kept[i] = listener->kept[--listener->kept_count];
+    }
 }
 
 /// Tells epoll what the connection waits for.
@@ -70,7 +102,7 @@ static void connection_work(dray_listener *listener, connection *at, int64_t now
     dray_listener_counts *counts = &listener->counts;
     switch (drayi_conversation_work(&at->talk, listener->agent, &listener->secret, at->fd, &why)) {
     case DRAYI_CONVERSATION_GRANTED:
-        connection_close(listener, at, &counts->granted);
+        connection_keep(listener, at);
         return;
     case DRAYI_CONVERSATION_REFUSED:
         drayi_log(listener->env, DRAY_LOG_INFO, "listener %s: refused: %s", listener->address,
@@ -110,6 +142,7 @@ static void connection_begin(dray_listener *listener, int fd, int64_t now_ns)
 {
     connection *at = entry_take(listener);
     *at = (connection){.fd = fd, .until_ns = now_ns + listener->timeout_ns};
+    at->talk.stays = listener->kept_count + listener->counts.open < listener->kept_room;
     listener->counts.open++;
     if (listener->os->watch_change(listener->watch_fd, fd, true, false) < 0)
         connection_close(listener, at, &listener->counts.expired);
@@ -160,6 +193,8 @@ static void timer_set(dray_listener *listener, int64_t now_ns)
 void dray_listener_poll(dray_listener *listener)
 {
     uint64_t stale;
+    if (listener->os->wait_fd(listener->watch_fd, 0) == 0)
+        return;
     (void)listener->os->read(listener->timer_fd, &stale, sizeof(stale));
     int64_t now_ns = listener->os->now_ns();
     accept_all(listener, now_ns);
@@ -167,6 +202,7 @@ void dray_listener_poll(dray_listener *listener)
         if (listener->connections[i].fd >= 0)
             connection_work(listener, &listener->connections[i], now_ns);
     }
+    kept_look(listener);
     timer_set(listener, now_ns);
 }
 
@@ -183,6 +219,7 @@ const char *dray_listener_address(const dray_listener *listener)
 void dray_listener_count(const dray_listener *listener, dray_listener_counts *out_counts)
 {
     *out_counts = listener->counts;
+    out_counts->kept = listener->kept_count;
 }
 
 // --- life ----------------------------------------------------------------------------------------------------------
@@ -240,10 +277,12 @@ static dray_status listener_build(dray_listener *listener, const dray_listener_o
 {
     const char *address = options->address ? options->address : "127.0.0.1:0";
     uint32_t most = options->connections_max ? options->connections_max : connections_default;
-    if (most > connections_most || options->timeout_ns < 0)
+    uint32_t peers = options->peers_max ? options->peers_max : peers_default;
+    if (most > connections_most || peers > peers_most || options->timeout_ns < 0)
         return dray_fail(error, DRAY_E_INVALID,
-                         "%u connections in %" PRId64 " ns; at most %d, and a time to come", most,
-                         options->timeout_ns, connections_most);
+                         "%u conversations at a time and %u peers, each in %" PRId64
+                         " ns; at most %d, %d, and a time to come",
+                         most, peers, options->timeout_ns, connections_most, peers_most);
     listener->timeout_ns = options->timeout_ns ? options->timeout_ns : timeout_default_ns;
     DRAY_TRY(
         drayi_boot_secret_set(&listener->secret, options->secret, options->secret_bytes, error));
@@ -253,6 +292,10 @@ static dray_status listener_build(dray_listener *listener, const dray_listener_o
     listener->connection_count = most;
     for (uint32_t i = 0; i < most; i++)
         listener->connections[i].fd = -1;
+    listener->kept = drayi_alloc_array(listener->env, peers, sizeof(int), error);
+    if (!listener->kept)
+        return DRAY_E_NOMEM;
+    listener->kept_room = peers;
     uint64_t bytes; // is there anything to hand out?
     dray_status status = dray_agent_export(listener->agent, NULL, 0, &bytes, error);
     if (status != DRAY_E_NOSPACE)
@@ -293,6 +336,9 @@ void dray_listener_destroy(dray_listener *listener)
         if (listener->connections[i].fd >= 0)
             connection_close(listener, &listener->connections[i], &listener->counts.expired);
     }
+    for (uint32_t i = 0; i < listener->kept_count; i++)
+        drayi_close_file(env->os, listener->kept[i]);
+    drayi_free(env, listener->kept, listener->kept_room * sizeof(int));
     drayi_free(env, listener->connections, listener->connection_count * sizeof(connection));
     drayi_close_file(env->os, listener->fd);
     drayi_close_file(env->os, listener->timer_fd);

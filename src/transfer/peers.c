@@ -5,6 +5,7 @@
 /// that leads nowhere, and operations on it fail with a sentence.
 #include "base/quote.h"
 #include "memory/region.h"
+#include "os/os.h"
 #include "transfer/agent.h"
 #include "transfer/agent_metadata.h"
 
@@ -442,6 +443,15 @@ void drayi_peer_unuse(dray_peer *peer)
 dray_remote *drayi_peer_remote(const dray_peer *peer)
 {
     return peer->remote;
+}
+
+void drayi_peer_guard(dray_peer *peer, int fd)
+{
+    const drayi_agent_backend *backend = backend_of(peer);
+    if (backend->ops->remote->guard)
+        backend->ops->remote->guard(backend->self, peer->remote, fd);
+    else
+        drayi_close_file(peer->agent->env->os, fd);
 }
 
 dray_status dray_agent_serve(dray_agent *agent, dray_error *error)

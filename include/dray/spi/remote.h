@@ -94,6 +94,9 @@ typedef struct dray_remote_ops {
     bool (*receive)(struct dray_backend *backend, dray_received *out_received);
     /// From now on a thread of the context's pool answers peers, until close. DRAY_E_INVALID: no pool.
     dray_status (*serve)(struct dray_backend *backend, dray_error *error);
+    /// Optional. Takes over `fd`, a socket that never blocks: when it says anything, or its other end is closed,
+    /// the peer is gone. Another one takes the place of the first.
+    void (*guard)(struct dray_backend *backend, dray_remote *remote, int fd);
 } dray_remote_ops;
 
 #ifdef __cplusplus
