@@ -156,6 +156,30 @@ exits 1 agent serve --share a=disk:a --listen "${at#agent://}"
 says "Address already in use"
 stop
 
+# Serving ends while a copy is under way: an error, no hang, and no file that looks like one.
+truncate -s 400M sparse
+for signal in TERM KILL; do
+    for try in 1 2 3 4 5; do
+        serve --share big=disk:sparse
+        timeout 60 "$DRAY" copy "$at/big" disk:b >out 2>err &
+        client=$!
+        for _ in $(seq 2000); do
+            [ -e b ] && break
+            sleep 0.005
+        done
+        stop "$signal" 2>/dev/null
+        code=0
+        wait "$client" || code=$?
+        [ "$code" != 0 ] && break
+        rm -f b # it was faster
+    done
+    ran="copy while the server ends by $signal"
+    [ "$code" = 1 ] || fail "$ran: exit code $code"
+    [ "$(wc -l <err)" = 1 ] || fail "$ran: more than a sentence, or none"
+    [ ! -e b ] || fail "$ran: a part of a file was left"
+done
+[ "$signal" = KILL ]
+
 # A document for programs.
 "$DRAY" agent serve --share a=disk:a --json >out 2>err &
 server=$!

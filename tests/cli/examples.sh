@@ -15,3 +15,22 @@ grep -q "the second column begins with $second" out || fail "copy_engine transpo
 "$EXAMPLES/map_model" demo.gguf >out 2>err || fail "map_model"
 sum=$(python3 -c "print(sum(open('demo.gguf', 'rb').read()))")
 grep -q "sum of all bytes: *$sum$" out || fail "map_model: wrong sum"
+
+"$DRAY" info --json | grep -q '"backend", "name": "ucx", "built_in": true' || exit 0
+"$EXAMPLES/share_memory" serve >served 2>serve_err &
+server=$!
+for _ in $(seq 100); do
+    at=$(head -n 1 served)
+    [ -z "$at" ] && kill -0 "$server" 2>/dev/null || break
+    sleep 0.1
+done
+if [ -z "$at" ]; then # UCX is built in, and its libraries are not there
+    grep -q libuc serve_err || fail "share_memory serve: $(cat serve_err)"
+    exit 0
+fi
+ran="share_memory $at"
+timeout 60 "$EXAMPLES/share_memory" "$at" >out 2>err || fail "$ran"
+prints "there stood: a few words"
+wait "$server" || fail "share_memory serve: $(cat serve_err)"
+grep -q "client says: there is something for you" served || fail "$(cat served)"
+grep -q "stands now: words of the client" served || fail "$(cat served)"
