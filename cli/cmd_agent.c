@@ -5,7 +5,7 @@
 #include "json_out.h"
 #include "location.h"
 #include "secret.h"
-#include "share.h"
+#include "served.h"
 #include "table.h"
 #include "text.h"
 

@@ -1,9 +1,9 @@
-/// cli/share: what `dray agent serve` shares: NAME=disk:PATH, NAME=system:SIZE, NAME=pinned:SIZE.
+/// cli/served: what `dray agent serve` shares: NAME=disk:PATH, NAME=system:SIZE, NAME=pinned:SIZE.
 ///
 /// A file is shared where it lies, through a shared mapping: what peers write is in the file, what others
 /// write into the file peers see. Read-only shares are mapped read-only.
-#ifndef DRAY_CLI_SHARE_H
-#define DRAY_CLI_SHARE_H
+#ifndef DRAY_CLI_SERVED_H
+#define DRAY_CLI_SERVED_H
 
 #include "options.h"
 #include <dray/dray.h>

@@ -1,5 +1,5 @@
-/// See share.h.
-#include "share.h"
+/// See served.h.
+#include "served.h"
 
 #include "location.h"
 #include "text.h"
