@@ -125,9 +125,8 @@ static uint32_t opencl_count(const dray_driver *driver)
 
 // --- describing ----------------------------------------------------------------------------------------
 
-/// A number of 1 to 8 bytes, or `unknown`.
-static uint64_t number_of(const dray_driver *driver, cl_device_id device, cl_uint what,
-                          size_t bytes, uint64_t unknown)
+uint64_t drayi_opencl_number_of(const dray_driver *driver, cl_device_id device, cl_uint what,
+                                size_t bytes, uint64_t unknown)
 {
     uint64_t value = 0; // little-endian: shorter numbers fill its first bytes
     size_t wrote = 0;
@@ -166,22 +165,23 @@ static dray_status opencl_describe(dray_driver *driver, uint32_t ordinal,
 {
     const drayi_opencl_place *place = &driver->places[ordinal];
     cl_device_id device = place->device;
-    if (!number_of(driver, device, DRAYI_OPENCL_DEVICE_AVAILABLE, sizeof(cl_bool), 1))
+    if (!drayi_opencl_number_of(driver, device, DRAYI_OPENCL_DEVICE_AVAILABLE, sizeof(cl_bool), 1))
         return dray_fail(error, DRAY_E_UNSUPPORTED, "its driver says that it is not available");
     texts_describe(driver, place, out_info);
-    out_info->total_bytes = number_of(driver, device, DRAYI_OPENCL_DEVICE_GLOBAL_MEM_SIZE,
-                                      sizeof(cl_ulong), DRAY_UNKNOWN);
-    out_info->largest_bytes = number_of(driver, device, DRAYI_OPENCL_DEVICE_MAX_MEM_ALLOC_SIZE,
-                                        sizeof(cl_ulong), DRAY_UNKNOWN);
-    uint64_t bits =
-        number_of(driver, device, DRAYI_OPENCL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof(cl_uint), 8);
+    out_info->total_bytes = drayi_opencl_number_of(
+        driver, device, DRAYI_OPENCL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong), DRAY_UNKNOWN);
+    out_info->largest_bytes = drayi_opencl_number_of(
+        driver, device, DRAYI_OPENCL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong), DRAY_UNKNOWN);
+    uint64_t bits = drayi_opencl_number_of(driver, device, DRAYI_OPENCL_DEVICE_MEM_BASE_ADDR_ALIGN,
+                                           sizeof(cl_uint), 8);
     out_info->alignment = bits >= 8 ? bits / 8 : 1;
-    uint64_t svm =
-        number_of(driver, device, DRAYI_OPENCL_DEVICE_SVM_CAPABILITIES, sizeof(cl_bitfield), 0);
+    uint64_t svm = drayi_opencl_number_of(driver, device, DRAYI_OPENCL_DEVICE_SVM_CAPABILITIES,
+                                          sizeof(cl_bitfield), 0);
     uint32_t found = DRAY_DEVICE_MEMORY | DRAY_DEVICE_COPY;
     if (svm & DRAYI_OPENCL_SVM_FINE_GRAIN_BUFFER) // coarse-grained needs maps around every touch
         found |= DRAY_DEVICE_MANAGED | DRAY_DEVICE_CONCURRENT_MANAGED;
-    if (number_of(driver, device, DRAYI_OPENCL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool), 0))
+    if (drayi_opencl_number_of(driver, device, DRAYI_OPENCL_DEVICE_HOST_UNIFIED_MEMORY,
+                               sizeof(cl_bool), 0))
         found |= DRAY_DEVICE_INTEGRATED;
     out_info->capabilities = found & ~driver->absent;
     return DRAY_OK;
@@ -196,6 +196,7 @@ static void opencl_close(dray_device_self *device)
         calls->queue_release(device->queue);
     if (device->context)
         calls->context_release(device->context);
+    pthread_mutex_destroy(&device->lock);
     drayi_free(device->driver->env, device, sizeof(*device));
 }
 
@@ -221,6 +222,7 @@ static dray_status opencl_open(dray_driver *driver, uint32_t ordinal, dray_devic
     if (!device)
         return DRAY_E_NOMEM;
     device->driver = driver;
+    pthread_mutex_init(&device->lock, NULL);
     device->ordinal = ordinal;
     device->device = driver->places[ordinal].device;
     dray_status status = device_build(device, error);
@@ -250,4 +252,5 @@ const dray_device_ops drayi_device_opencl = {
     .handle = opencl_handle,
     .memory = &drayi_opencl_memory,
     .copy = &drayi_opencl_copy,
+    .hints = &drayi_opencl_hints,
 };

@@ -3,6 +3,7 @@
 ///     device_opencl.c   loading, describing, opening; the table
 ///     opencl_memory.c   buffers and shared virtual memory
 ///     opencl_copy.c     queues and events
+///     opencl_hints.c    the one hint that OpenCL has: move this now
 ///     opencl_error.c    codes and their names
 #ifndef DRAY_DEVICE_OPENCL_OPENCL_H
 #define DRAY_DEVICE_OPENCL_OPENCL_H
@@ -10,6 +11,8 @@
 #include "base/env.h"
 #include "device/opencl/opencl_calls.h"
 #include "dray/spi/device.h"
+
+#include <pthread.h>
 
 enum { DRAYI_OPENCL_DEVICES_MAX = 64 };
 
@@ -29,6 +32,14 @@ struct dray_driver {
     drayi_opencl_place places[DRAYI_OPENCL_DEVICES_MAX];
 };
 
+/// Shared virtual memory that was allocated here. OpenCL has no call that tells what a pointer is, and
+/// drivers take any (PoCL 3.1), so we keep the list ourselves.
+typedef struct drayi_opencl_shared {
+    struct drayi_opencl_shared *next;
+    void *base;
+    uint64_t bytes;
+} drayi_opencl_shared;
+
 /// A context of its own for each opened device: a buffer then lives on that device and nowhere else.
 struct dray_device_self {
     dray_driver *driver;
@@ -36,6 +47,8 @@ struct dray_device_self {
     cl_device_id device;
     cl_context context;
     cl_command_queue queue; // for zeroing fresh memory
+    pthread_mutex_t lock;
+    drayi_opencl_shared *shared; // guarded by lock
 };
 
 /// Writes "<call> <what>: CL_... (code)". The status follows from the code: NOMEM, else DEVICE.
@@ -44,6 +57,16 @@ dray_status drayi_opencl_fail(dray_error *error, cl_int code, const char *call, 
 /// The driver said success and gave nothing.
 dray_status drayi_opencl_fail_empty(dray_error *error, const char *call);
 
+/// "CL_INVALID_VALUE"; of a code without a name: NULL.
+const char *drayi_opencl_code_name(int32_t code);
+/// A number of 1 to 8 bytes that the driver tells of a device, or `unknown`.
+uint64_t drayi_opencl_number_of(const dray_driver *driver, cl_device_id device, cl_uint what,
+                                size_t bytes, uint64_t unknown);
+/// The allocation that holds `pointer`; false: none of this device.
+bool drayi_opencl_shared_find(dray_device_self *device, const void *pointer,
+                              drayi_opencl_shared *out);
+
+extern const struct dray_device_hints_ops drayi_opencl_hints;
 extern const dray_device_memory_ops drayi_opencl_memory;
 extern const dray_device_copy_ops drayi_opencl_copy;
 

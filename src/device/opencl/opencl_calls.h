@@ -64,6 +64,11 @@ typedef struct _cl_event *cl_event;
     call(svm_alloc, clSVMAlloc, MANAGED, void *,                                                   \
          (cl_context context, cl_bitfield flags, size_t bytes, cl_uint alignment))                 \
     call(svm_free, clSVMFree, MANAGED, void, (cl_context context, void *pointer))                  \
+    call(svm_migrate, clEnqueueSVMMigrateMem, HINTS, cl_int,                                       \
+         (cl_command_queue queue, cl_uint count, const void **pointers, const size_t *bytes,       \
+          cl_bitfield flags, cl_uint wait_count, const cl_event *waits, cl_event *event))          \
+    call(extension, clGetExtensionFunctionAddressForPlatform, HINTS, void *,                       \
+         (cl_platform_id platform, const char *name))                                              \
     call(svm_copy, clEnqueueSVMMemcpy, MANAGED, cl_int,                                            \
          (cl_command_queue queue, cl_bool blocking, void *to, const void *from, size_t bytes,      \
           cl_uint wait_count, const cl_event *waits, cl_event *event))
@@ -74,8 +79,16 @@ enum {
     DRAYI_OPENCL_BASE = 0,        // no device without it
     DRAYI_OPENCL_MEMORY = 1 << 0, // these are DRAY_DEVICE_... (asserted in device_opencl.c)
     DRAYI_OPENCL_MANAGED = 1 << 1,
-    DRAYI_OPENCL_COPY = 1 << 4
+    DRAYI_OPENCL_COPY = 1 << 4,
+    DRAYI_OPENCL_HINTS = 1 << 15 // each of them is asked for when it is needed
 };
+
+/// Calls of the extension cl_intel_unified_shared_memory, which a platform gives by their names.
+typedef cl_int drayi_usm_info(cl_context context, const void *pointer, cl_uint what, size_t room,
+                              void *value, size_t *bytes); // clGetMemAllocInfoINTEL
+typedef cl_int drayi_usm_migrate(cl_command_queue queue, const void *pointer, size_t bytes,
+                                 cl_bitfield flags, cl_uint wait_count, const cl_event *waits,
+                                 cl_event *event); // clEnqueueMigrateMemINTEL
 
 /// The numbers of the specification that we use.
 enum {
@@ -88,9 +101,19 @@ enum {
     DRAYI_OPENCL_DEVICE_NAME = 0x102B,
     DRAYI_OPENCL_DRIVER_VERSION = 0x102D,
     DRAYI_OPENCL_DEVICE_VERSION = 0x102F,
+    DRAYI_OPENCL_DEVICE_EXTENSIONS = 0x1030,
     DRAYI_OPENCL_DEVICE_HOST_UNIFIED_MEMORY = 0x1035,
     DRAYI_OPENCL_DEVICE_SVM_CAPABILITIES = 0x1053,
     DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS = 0x11D3,
+
+    DRAYI_OPENCL_USM_TYPE_HOST = 0x4197,
+    DRAYI_OPENCL_USM_TYPE_DEVICE = 0x4198,
+    DRAYI_OPENCL_USM_TYPE_SHARED = 0x4199,
+    DRAYI_OPENCL_USM_ALLOC_TYPE = 0x419A,
+    DRAYI_OPENCL_USM_ALLOC_BASE = 0x419B,
+    DRAYI_OPENCL_USM_ALLOC_SIZE = 0x419C,
+    DRAYI_OPENCL_MIGRATE_HOST = 1 << 0, // the flags that moves may have
+    DRAYI_OPENCL_MIGRATE_CONTENT_UNDEFINED = 1 << 1,
 
     DRAYI_OPENCL_SVM_FINE_GRAIN_BUFFER = 1 << 1, // a capability of a device
     DRAYI_OPENCL_MEM_READ_WRITE = 1 << 0,

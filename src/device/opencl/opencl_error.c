@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char *name_of(cl_int code)
+const char *drayi_opencl_code_name(int32_t code)
 {
     static const char *const run_time[] = {
         "CL_SUCCESS",
@@ -50,7 +50,7 @@ static const char *name_of(cl_int code)
         return run_time[-code];
     if (code <= -30 && code > -30 - (cl_int)(sizeof(argument) / sizeof(argument[0])))
         return argument[-30 - code];
-    return "a code without a name";
+    return NULL;
 }
 
 static dray_status status_of(cl_int code)
@@ -69,13 +69,15 @@ static dray_status status_of(cl_int code)
 dray_status drayi_opencl_fail(dray_error *error, cl_int code, const char *call, const char *format,
                               ...)
 {
+    const char *name = drayi_opencl_code_name(code);
     char what[160];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    dray_status status = dray_fail(error, status_of(code), "%s%s%s: %s (%d)", call,
-                                   what[0] ? " " : "", what, name_of(code), code);
+    dray_status status =
+        dray_fail(error, status_of(code), "%s%s%s: %s (%d)", call, what[0] ? " " : "", what,
+                  name ? name : "a code without a name", code);
     if (error) {
         error->native_code = code;
         error->origin = call;

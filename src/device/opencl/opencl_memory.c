@@ -48,6 +48,50 @@ static dray_status allocate_device(dray_device_self *device, uint64_t bytes,
     return status;
 }
 
+// --- shared virtual memory ---------------------------------------------------------------------------
+
+static dray_status shared_add(dray_device_self *device, void *base, uint64_t bytes,
+                              dray_error *error)
+{
+    drayi_opencl_shared *fresh = drayi_new(device->driver->env, drayi_opencl_shared, error);
+    if (!fresh)
+        return DRAY_E_NOMEM;
+    fresh->base = base;
+    fresh->bytes = bytes;
+    pthread_mutex_lock(&device->lock);
+    fresh->next = device->shared;
+    device->shared = fresh;
+    pthread_mutex_unlock(&device->lock);
+    return DRAY_OK;
+}
+
+static void shared_remove(dray_device_self *device, const void *base)
+{
+    pthread_mutex_lock(&device->lock);
+    drayi_opencl_shared **at = &device->shared;
+    while (*at && (*at)->base != base)
+        at = &(*at)->next;
+    drayi_opencl_shared *gone = *at;
+    if (gone)
+        *at = gone->next;
+    pthread_mutex_unlock(&device->lock);
+    drayi_free(device->driver->env, gone, sizeof(*gone));
+}
+
+bool drayi_opencl_shared_find(dray_device_self *device, const void *pointer,
+                              drayi_opencl_shared *out)
+{
+    const uintptr_t wanted = (uintptr_t)pointer;
+    pthread_mutex_lock(&device->lock);
+    const drayi_opencl_shared *each = device->shared;
+    while (each && (wanted < (uintptr_t)each->base || wanted - (uintptr_t)each->base >= each->bytes))
+        each = each->next;
+    if (each)
+        *out = *each;
+    pthread_mutex_unlock(&device->lock);
+    return each != NULL;
+}
+
 /// Drivers align to their own wishes (PoCL: 128 bytes): a page more, aligned inside.
 static dray_status allocate_managed(dray_device_self *device, uint64_t bytes,
                                     dray_device_block *out_block, dray_error *error)
@@ -61,6 +105,11 @@ static dray_status allocate_managed(dray_device_self *device, uint64_t bytes,
     if (!base)
         return dray_fail(error, DRAY_E_NOMEM,
                          "clSVMAlloc %" PRIu64 " bytes: NULL, and OpenCL gives no reason", bytes);
+    dray_status status = shared_add(device, base, whole, error);
+    if (status != DRAY_OK) {
+        device->driver->calls.svm_free(device->context, base);
+        return status;
+    }
     void *pointer = (void *)(((uintptr_t)base + page - 1) & ~(uintptr_t)(page - 1));
     memset(pointer, 0, (size_t)bytes); // fine-grained: the host may touch it at any time
     *out_block = (dray_device_block){.pointer = pointer, .address = (uintptr_t)pointer, .use = base};
@@ -81,6 +130,7 @@ static void opencl_free(dray_device_self *device, dray_storage storage,
 {
     const drayi_opencl_calls *calls = &device->driver->calls;
     if (storage == DRAY_STORAGE_MANAGED) {
+        shared_remove(device, block->use);
         calls->svm_free(device->context, block->use);
         return;
     }
