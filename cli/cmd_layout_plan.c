@@ -219,7 +219,7 @@ static int layout_plan_run(const void *values)
     const plan_values *given = values;
     session job = session_begin("layout plan", given->json);
     dray_layout_geometry geometry;
-    dray_layout_place place, *addressed = given->address.given ? &place : NULL;
+    dray_layout_place place = {0}, *addressed = given->address.given ? &place : NULL;
     dray_status status = measure(given, &geometry, &job.error);
     if (status == DRAY_OK && addressed)
         status = dray_layout_locate(&geometry, given->address.at[0], given->address.at[1],

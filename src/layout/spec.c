@@ -141,7 +141,7 @@ static dray_status value_read(unsigned key, piece name, piece value, dray_layout
     if (key == key_format)
         return format_read(value, config, error);
     bool wide = key == key_blocks || key == key_page || key == key_inner || key == key_align;
-    uint64_t number;
+    uint64_t number = 0;
     DRAY_TRY(number_read(name, value, wide ? UINT64_MAX : UINT32_MAX, &number, error));
     uint64_t *const wides[key_count] = {[key_blocks] = &config->num_blocks,
                                         [key_page] = &config->page_size,
