@@ -34,3 +34,6 @@ prints "there stood: a few words"
 wait "$server" || fail "share_memory serve: $(cat serve_err)"
 grep -q "client says: there is something for you" served || fail "$(cat served)"
 grep -q "stands now: words of the client" served || fail "$(cat served)"
+
+"$EXAMPLES/kv_layout" >out 2>err || fail "kv_layout"
+[ "$(grep -c ': the same contents$' out)" -eq 3 ] || fail "kv_layout moved wrongly"

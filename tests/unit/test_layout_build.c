@@ -10,9 +10,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -952,6 +954,97 @@ static void every_system_call_of_a_build_may_fail(void **state)
     }
 }
 
+/// The same over regions of the caller: their registrations are undone, the regions stay the caller's.
+static void every_allocation_over_provided_regions_may_fail(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    dray_layout_config config = small(DRAY_LAYOUT_LAYER_SEPARATE_FIRST);
+    dray_region *regions[3] = {memory(&r, 256), memory(&r, 256), memory(&r, 256)};
+    dray_layout_provided provided = {
+        .struct_bytes = sizeof(provided), .regions = regions, .region_count = 3};
+    dray_layout_options options = {
+        .struct_bytes = sizeof(options), .config = &config, .provided = &provided};
+    dray_layout_destroy(built(&r, &options)); // the agent's list of registrations has its room now
+    uint64_t live = counting_allocator_live_bytes(&r.counter), tries = 0;
+    for (;; tries++) {
+        dray_layout *layout = NULL;
+        dray_descriptor found;
+        r.counter.calls = r.counter.failures = 0;
+        r.counter.fail_at = tries + 1;
+        dray_status status = dray_layout_build(r.agent, &options, &layout, &r.error);
+        r.counter.fail_at = 0;
+        if (status == DRAY_OK) {
+            dray_layout_destroy(layout);
+            break;
+        }
+        assert_int_equal(status, DRAY_E_NOMEM);
+        assert_true(r.error.message[0]);
+        assert_int_equal(counting_allocator_live_bytes(&r.counter), live);
+        for (uint64_t handle = 1; handle < 64; handle++)
+            assert_int_equal(dray_agent_find(r.agent, handle, &found, NULL, NULL), DRAY_E_NOTFOUND);
+    }
+    assert_true(tries >= 3);
+    for (int i = 0; i < 3; i++)
+        dray_region_release(regions[i]);
+    rig_close(&r);
+}
+
+static void memory_that_is_not_there_is_told_with_its_kind_and_size(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    dray_layout_config config = small(DRAY_LAYOUT_CONTIGUOUS);
+    dray_layout_allocation wanted = {.struct_bytes = sizeof(wanted), .storage = DRAY_STORAGE_PINNED};
+    dray_layout_options options = allocating(&config, &wanted);
+    dray_layout *layout = NULL;
+    fault_os_limit_lock(0);
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_E_NOMEM);
+    const char *pinned = "layout: failed to allocate pinned memory (768 bytes): ";
+    assert_memory_equal(r.error.message, pinned, strlen(pinned));
+    fault_os_reset();
+    config.num_blocks = UINT64_C(1) << 40;
+    config.page_size = 1 << 10; // 2^40 x 98304: more than there is
+    wanted.storage = DRAY_STORAGE_SYSTEM;
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_E_NOMEM);
+    const char *ordinary = "layout: failed to allocate system memory (108086391056891904 bytes): ";
+    assert_memory_equal(r.error.message, ordinary, strlen(ordinary));
+    assert_int_equal(dray_device_open(r.context, "sim:0", &wanted.device, &r.error), DRAY_OK);
+    wanted.storage = DRAY_STORAGE_DEVICE;
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_E_NOMEM);
+    const char *device =
+        "layout: failed to allocate device memory (108086391056891904 bytes) on sim:0: ";
+    assert_memory_equal(r.error.message, device, strlen(device));
+    dray_device_release(wanted.device);
+    assert_null(layout);
+    rig_close(&r);
+}
+
+/// The kernel's own limit, not a simulated one.
+static void a_file_that_may_not_grow_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    request each;
+    request_fill(&each, 4);
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 1024, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    dray_layout *layout = NULL;
+    dray_status status = dray_layout_build(r.agent, &each.options, &layout, &r.error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_not_equal(status, DRAY_OK);
+    assert_non_null(strstr(r.error.message, "File too large"));
+    assert_int_equal(access(each.wanted.path, F_OK), -1);
+    rig_close(&r);
+}
+
 static void a_full_disk_is_told_with_numbers_and_leaves_no_file(void **state)
 {
     (void)state;
@@ -997,6 +1090,9 @@ int main(void)
         cmocka_unit_test(the_cause_of_a_refused_registration_is_kept),
         cmocka_unit_test(every_allocation_of_a_build_may_fail),
         cmocka_unit_test(every_system_call_of_a_build_may_fail),
+        cmocka_unit_test(every_allocation_over_provided_regions_may_fail),
+        cmocka_unit_test(memory_that_is_not_there_is_told_with_its_kind_and_size),
+        cmocka_unit_test(a_file_that_may_not_grow_leaves_nothing_behind),
         cmocka_unit_test(a_full_disk_is_told_with_numbers_and_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
