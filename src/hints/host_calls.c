@@ -142,6 +142,24 @@ static dray_status lock(host_job *job)
     return answer_resident(job, "locked, and resident");
 }
 
+/// What a call has set (or unset), read back from the mappings.
+static dray_status answer_setting(host_job *job, const drayi_extent *pages, uint32_t set,
+                                  uint32_t unset)
+{
+    uint64_t first = (uintptr_t)pages->at, end = first + pages->bytes;
+    bool is_so = true;
+    if (drayi_host_maps_read(job->env, true, &job->host->maps, NULL) != DRAY_OK) {
+        answer(job, DRAY_HINT_ACCEPTED, DRAY_UNKNOWN, "this process may not see its own mappings");
+        return DRAY_OK;
+    }
+    const drayi_host_map *map = drayi_host_maps_at(&job->host->maps, first);
+    for (; map && map->first < end; map = drayi_host_maps_next(&job->host->maps, map))
+        is_so &= (map->settings & set) == set && !(map->settings & unset);
+    answer(job, is_so ? DRAY_HINT_VERIFIED : DRAY_HINT_NO_EFFECT, DRAY_UNKNOWN,
+           is_so ? "read back" : "the kernel said success, and it does not read back");
+    return DRAY_OK;
+}
+
 static dray_status unlock(host_job *job)
 {
     drayi_extent pages = drayi_extent_outwards(&job->extent, job->os->page_bytes());
@@ -149,8 +167,7 @@ static dray_status unlock(host_job *job)
     if (code < 0)
         return dray_fail_os(job->error, -code, "munlock", "unlock %" PRIu64 " bytes of %s",
                             pages.bytes, pages.name);
-    answer(job, DRAY_HINT_ACCEPTED, DRAY_UNKNOWN, NULL);
-    return DRAY_OK;
+    return answer_setting(job, &pages, 0, DRAYI_HOST_LOCKED);
 }
 
 // --- letting go ---------------------------------------------------------------------------------------------
@@ -228,6 +245,25 @@ static dray_status collapse(host_job *job)
     return DRAY_OK;
 }
 
+/// Advice that stays with the mapping until other advice comes.
+static dray_status set_advice(host_job *job, int advice)
+{
+    drayi_extent pages = drayi_extent_outwards(&job->extent, job->os->page_bytes());
+    DRAY_TRY(advise(job, &pages, advice));
+    switch (advice) {
+    case MADV_HUGEPAGE:
+        return answer_setting(job, &pages, DRAYI_HOST_HUGE, DRAYI_HOST_NO_HUGE);
+    case MADV_NOHUGEPAGE:
+        return answer_setting(job, &pages, DRAYI_HOST_NO_HUGE, DRAYI_HOST_HUGE);
+    case MADV_RANDOM:
+        return answer_setting(job, &pages, DRAYI_HOST_RANDOM, DRAYI_HOST_SEQUENTIAL);
+    case MADV_SEQUENTIAL:
+        return answer_setting(job, &pages, DRAYI_HOST_SEQUENTIAL, DRAYI_HOST_RANDOM);
+    default:
+        return answer_setting(job, &pages, 0, DRAYI_HOST_READ_AHEAD);
+    }
+}
+
 static dray_status call_madvise(host_job *job)
 {
     int advice = (int)job->call->advice;
@@ -245,10 +281,7 @@ static dray_status call_madvise(host_job *job)
     default:
         break;
     }
-    drayi_extent pages = drayi_extent_outwards(&job->extent, job->os->page_bytes());
-    DRAY_TRY(advise(job, &pages, advice));
-    answer(job, DRAY_HINT_ACCEPTED, DRAY_UNKNOWN, NULL);
-    return DRAY_OK;
+    return set_advice(job, advice);
 }
 
 // --- nodes --------------------------------------------------------------------------------------------------
