@@ -40,8 +40,6 @@ static bool parse_driver(const char *text, void *field, option_problem *problem)
 static bool explain_check(const void *values, option_problem *problem)
 {
     const explain_values *given = values;
-    if (given->range_bytes == 0)
-        return option_wrong(problem, "--range takes a size of at least one byte");
     if (given->driver && strcmp(given->backend, "cuda") != 0)
         return option_wrong(problem, "--driver is a version of CUDA: it goes with --on cuda");
     return true;
