@@ -72,8 +72,9 @@ static void *rig_library_symbol(void *library, const char *name)
             return replaced[i].function;
     }
     if (strncmp(name, "cu", 2) == 0 && device_rig_has_standin()) {
-        standin_lacks_fn lacks;
-        standin_function("standin_lacks", &lacks);
+        static standin_lacks_fn lacks;
+        if (!lacks)
+            standin_function("standin_lacks", &lacks);
         if (lacks(name))
             return NULL;
     }
@@ -154,8 +155,9 @@ standin_counts device_rig_standin_counts(void)
 
 standin_page device_rig_standin_page(const void *pointer)
 {
-    standin_page_fn page_at;
-    standin_function("standin_page_at", &page_at);
+    static standin_page_fn page_at; // asked for often
+    if (!page_at)
+        standin_function("standin_page_at", &page_at);
     standin_page page = {0};
     assert_true(page_at(pointer, &page));
     return page;
