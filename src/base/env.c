@@ -5,29 +5,48 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+static void *alloc_raw(drayi_env *env, size_t bytes, dray_error *error)
+{
+    void *pointer = env->allocator.alloc(env->allocator.self, bytes);
+    if (!pointer)
+        dray_fail(error, DRAY_E_NOMEM, "out of memory: %zu bytes of bookkeeping wanted", bytes);
+    return pointer;
+}
 
 void *drayi_alloc(drayi_env *env, size_t bytes, dray_error *error)
 {
     size_t wanted = bytes ? bytes : 1;
-    void *pointer = env->allocator.alloc(env->allocator.self, wanted);
-    if (!pointer) {
-        dray_fail(error, DRAY_E_NOMEM, "out of memory: %zu bytes of bookkeeping wanted", wanted);
-        return NULL;
-    }
-    return memset(pointer, 0, wanted);
+    void *pointer = alloc_raw(env, wanted, error);
+    return pointer ? memset(pointer, 0, wanted) : NULL;
 }
 
-void *drayi_alloc_array(drayi_env *env, uint64_t count, size_t bytes, dray_error *error)
+static bool array_bytes(uint64_t count, size_t bytes, size_t *out_total, dray_error *error)
 {
     uint64_t total;
     if (!drayi_mul(count, bytes, &total) || total > SIZE_MAX) {
         dray_fail(error, DRAY_E_NOMEM, "out of memory: %" PRIu64 " entries of %zu bytes overflow",
                   count, bytes);
-        return NULL;
+        return false;
     }
-    return drayi_alloc(env, (size_t)total, error);
+    *out_total = (size_t)total;
+    return true;
+}
+
+void *drayi_alloc_array(drayi_env *env, uint64_t count, size_t bytes, dray_error *error)
+{
+    size_t total;
+    return array_bytes(count, bytes, &total, error) ? drayi_alloc(env, total, error) : NULL;
+}
+
+void *drayi_alloc_array_raw(drayi_env *env, uint64_t count, size_t bytes, dray_error *error)
+{
+    size_t total;
+    return array_bytes(count, bytes, &total, error) ? alloc_raw(env, total ? total : 1, error)
+                                                    : NULL;
 }
 
 void drayi_free(drayi_env *env, void *pointer, size_t bytes)

@@ -36,6 +36,8 @@ static inline drayi_env *drayi_env_of(dray_context *context)
 void *drayi_alloc(drayi_env *env, size_t bytes, dray_error *error);
 /// `count` x `bytes`, zeroed, checked for overflow. count or bytes 0 gives a pointer that may be freed.
 void *drayi_alloc_array(drayi_env *env, uint64_t count, size_t bytes, dray_error *error);
+/// The same without zeroing, for what is written before it is read.
+void *drayi_alloc_array_raw(drayi_env *env, uint64_t count, size_t bytes, dray_error *error);
 /// NULL is accepted. `bytes` as asked for.
 void drayi_free(drayi_env *env, void *pointer, size_t bytes);
 /// Grows an array to hold at least `wanted` entries (doubling); the new part is zeroed.

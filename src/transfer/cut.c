@@ -378,13 +378,40 @@ static dray_status stage_level(drayi_planner *planner, const drayi_move *move, h
     return DRAY_OK;
 }
 
+/// Neither end is a file, so a run is cut by its length only.
+static drayi_track track_of(const drayi_planner *planner, const drayi_move *move,
+                            const drayi_route *route, hop_ends ends)
+{
+    const drayi_hop *hop = &route->hops[0];
+    if (is_file(ends.source) || is_file(ends.target) || hop->plain == DRAYI_NO_EDGE)
+        return (drayi_track){.known = false};
+    return (drayi_track){
+        .known = true,
+        .source = move->source,
+        .target = move->target,
+        .edge = hop->plain,
+        .limit = drayi_planner_step_bytes(planner, &planner->plan->edges[hop->plain].edge)};
+}
+
+static bool is_on_track(const drayi_track *track, const drayi_move *move)
+{
+    return track->known && track->source == move->source && track->target == move->target &&
+           move->loop_count == 0 && move->run_bytes <= track->limit;
+}
+
 dray_status drayi_planner_cut(drayi_planner *planner, const drayi_move *move, dray_error *error)
 {
+    if (is_on_track(&planner->track, move)) {
+        dray_segment segment = first_segment(planner, move);
+        return drayi_planner_pack(planner, planner->track.edge, &segment, move->run_bytes, error);
+    }
     const drayi_route *route;
     DRAY_TRY(drayi_planner_route(planner, move, &route, error));
     hop_ends ends = {&planner->plan->regions[move->source], &planner->plan->regions[move->target]};
-    if (route->hop_count == 1)
+    if (route->hop_count == 1) {
+        planner->track = track_of(planner, move, route, ends);
         return cut_straight(planner, move, route, ends, error);
+    }
     if (planner->staged_route != route)
         DRAY_TRY(drayi_planner_flush_staged(planner, error));
     planner->staged_route = route;

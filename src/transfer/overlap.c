@@ -11,6 +11,7 @@
 #include "transfer/planner.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /// Pairs that step 2 looks at before it gives the group to step 3.
 enum { pairs_max = 1 << 16 };
@@ -24,9 +25,59 @@ static int extent_compare(const void *left, const void *right, const void *self)
     return a->start < b->start ? -1 : a->start > b->start;
 }
 
+enum { radix_least = 64, digit_values = 256, start_digits = 8, digits = start_digits + 4 };
+
+/// The order in bytes, least significant first: the start, then the group.
+static uint32_t digit_of(const drayi_extent *extent, uint32_t digit)
+{
+    uint64_t whole = digit < start_digits ? extent->start >> (8 * digit)
+                                          : (uint64_t)extent->group >> (8 * (digit - start_digits));
+    return (uint32_t)(whole % digit_values);
+}
+
+/// Stable: entries with the same digit keep their order.
+static void digit_sort(const drayi_extent *from, drayi_extent *to, uint64_t count, uint32_t digit)
+{
+    uint64_t next[digit_values] = {0}, at = 0;
+    for (uint64_t i = 0; i < count; i++)
+        next[digit_of(&from[i], digit)]++;
+    for (uint32_t value = 0; value < digit_values; value++) {
+        uint64_t many = next[value];
+        next[value] = at;
+        at += many;
+    }
+    for (uint64_t i = 0; i < count; i++)
+        to[next[digit_of(&from[i], digit)]++] = from[i];
+}
+
+/// Digits in which all agree are left out: of the copies of one region two or three remain.
+static void radix_sort(drayi_extent *extents, drayi_extent *scratch, uint64_t count)
+{
+    drayi_extent differs = {0};
+    for (uint64_t i = 1; i < count; i++) {
+        differs.start |= extents[i].start ^ extents[0].start;
+        differs.group |= extents[i].group ^ extents[0].group;
+    }
+    drayi_extent *from = extents, *to = scratch;
+    for (uint32_t digit = 0; digit < digits; digit++) {
+        if (digit_of(&differs, digit) == 0)
+            continue;
+        digit_sort(from, to, count, digit);
+        drayi_extent *swapped = from;
+        from = to;
+        to = swapped;
+    }
+    if (from != extents)
+        memcpy(extents, from, count * sizeof(*extents));
+}
+
 void drayi_extents_sort(drayi_extent *extents, drayi_extent *scratch, uint64_t count)
 {
-    drayi_sort(extents, scratch, count, sizeof(*extents), extent_compare, NULL);
+    if (count >= radix_least &&
+        !drayi_in_order(extents, count, sizeof(*extents), extent_compare, NULL))
+        radix_sort(extents, scratch, count);
+    else
+        drayi_sort(extents, scratch, count, sizeof(*extents), extent_compare, NULL);
 }
 
 // --- one side of a move ----------------------------------------------------------------------------
@@ -353,7 +404,9 @@ dray_status drayi_planner_check_overlap(drayi_planner *planner, dray_error *erro
             DRAY_TRY(self_check(planner, i, error));
     }
     uint64_t count = boxes_collect(planner, NULL);
-    drayi_extent *extents = drayi_alloc_array(planner->env, count * 2, sizeof(*extents), error);
+    if (count == 0)
+        return DRAY_OK;
+    drayi_extent *extents = drayi_alloc_array_raw(planner->env, count * 2, sizeof(*extents), error);
     if (!extents)
         return DRAY_E_NOMEM;
     boxes_collect(planner, extents);

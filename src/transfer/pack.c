@@ -120,12 +120,6 @@ dray_status drayi_planner_pack(drayi_planner *planner, uint32_t edge_index,
 {
     drayi_packer *packer = packer_of(planner, edge_index);
     const dray_edge *edge = &planner->plan->edges[edge_index].edge;
-    if (!packer->segments) {
-        packer->segments =
-            drayi_alloc_array(planner->env, packer->capacity, sizeof(*packer->segments), error);
-        if (!packer->segments)
-            return DRAY_E_NOMEM;
-    }
     if (packer->count > 0) {
         dray_segment *last = &packer->segments[packer->count - 1];
         bool has_room = bytes <= packer->limit - drayi_min(packer->bytes, packer->limit);
@@ -138,6 +132,9 @@ dray_status drayi_planner_pack(drayi_planner *planner, uint32_t edge_index,
         if (!has_room || apart || packer->count == packer->capacity)
             DRAY_TRY(step_write(planner, edge_index, packer, error));
     }
+    if (packer->count == packer->room)
+        DRAY_TRY(drayi_grow(planner->env, (void **)&packer->segments, &packer->room,
+                            packer->count + 1, sizeof(*packer->segments), error));
     packer->segments[packer->count++] = *segment;
     packer->bytes += bytes;
     return DRAY_OK;

@@ -108,6 +108,16 @@ static void move_normalise(drayi_move *move, const dray_copy *copy, dray_loop lo
         move->runs *= loops[DRAY_LOOPS_MAX - count + i].count;
 }
 
+/// Mostly it is the one of the copy before.
+static dray_status region_find(drayi_planner *planner, dray_region *region, uint32_t *last,
+                               uint32_t *out_index, dray_error *error)
+{
+    if (*last >= planner->plan->region_count || planner->plan->regions[*last].region != region)
+        DRAY_TRY(drayi_planner_region(planner, region, last, error));
+    *out_index = *last;
+    return DRAY_OK;
+}
+
 static dray_status move_take(drayi_planner *planner, uint64_t index, dray_error *error)
 {
     dray_plan *plan = planner->plan;
@@ -127,10 +137,8 @@ static dray_status move_take(drayi_planner *planner, uint64_t index, dray_error 
                          .run_bytes = copy->run_bytes,
                          .runs = 1,
                          .copy_index = (uint32_t)index};
-    DRAY_TRY(
-        drayi_planner_region(planner, copy->source, &planner->last_source, &move->source, error));
-    DRAY_TRY(
-        drayi_planner_region(planner, copy->target, &planner->last_target, &move->target, error));
+    DRAY_TRY(region_find(planner, copy->source, &planner->last_source, &move->source, error));
+    DRAY_TRY(region_find(planner, copy->target, &planner->last_target, &move->target, error));
     plan->regions[move->source].is_source = true;
     plan->regions[move->target].is_target = true;
     if (copy->loop_count) {
@@ -172,13 +180,14 @@ static dray_status planner_reserve(drayi_planner *planner, uint64_t copy_count, 
 {
     dray_plan *plan = planner->plan;
     plan->copy_count = copy_count;
-    planner->moves = drayi_alloc_array(planner->env, copy_count, sizeof(*planner->moves), error);
+    planner->moves = drayi_alloc_array_raw(planner->env, copy_count, sizeof(*planner->moves), error);
     plan->copy_segments =
         drayi_alloc_array(planner->env, copy_count, sizeof(*plan->copy_segments), error);
     if (!planner->moves || !plan->copy_segments)
         return DRAY_E_NOMEM;
-    return drayi_grow(planner->env, (void **)&plan->segments, &plan->segment_capacity, copy_count,
-                      sizeof(*plan->segments), error);
+    plan->segments = drayi_alloc_array_raw(planner->env, copy_count, sizeof(*plan->segments), error);
+    plan->segment_capacity = plan->segments ? copy_count : 0;
+    return plan->segments ? DRAY_OK : DRAY_E_NOMEM;
 }
 
 /// How many operations of this plan the edge likes in flight: as many bytes as with those of its best size.
@@ -235,7 +244,7 @@ static void planner_free(drayi_planner *planner, uint64_t copy_count)
     drayi_env *env = planner->env;
     for (uint64_t i = 0; planner->packers && i < (uint64_t)planner->plan->edge_count * 2; i++)
         drayi_free(env, planner->packers[i].segments,
-                   planner->packers[i].capacity * sizeof(dray_segment));
+                   planner->packers[i].room * sizeof(dray_segment));
     while (planner->device_routes) {
         drayi_device_route *next = planner->device_routes->next;
         drayi_free(env, planner->device_routes, sizeof(*planner->device_routes));

@@ -40,14 +40,10 @@ static dray_status slots_grow(drayi_planner *planner, dray_error *error)
     return DRAY_OK;
 }
 
-dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, uint32_t *last,
-                                 uint32_t *out_index, dray_error *error)
+dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, uint32_t *out_index,
+                                 dray_error *error)
 {
     dray_plan *plan = planner->plan;
-    if (*last < plan->region_count && plan->regions[*last].region == region) {
-        *out_index = *last;
-        return DRAY_OK;
-    }
     DRAY_TRY(slots_grow(planner, error));
     uint32_t *slot = region_slot(planner, region);
     if (*slot == 0) {
@@ -61,7 +57,7 @@ dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, ui
             (drayi_plan_region){.region = region, .native = native, .base = base};
         *slot = (uint32_t)++plan->region_count;
     }
-    *last = *out_index = *slot - 1;
+    *out_index = *slot - 1;
     return DRAY_OK;
 }
 

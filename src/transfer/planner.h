@@ -56,6 +56,7 @@ typedef struct drayi_device_route {
 /// Collects the segments of the next step of one edge.
 typedef struct drayi_packer {
     dray_segment *segments;
+    uint64_t room; // of `segments`, which grow up to `capacity`
     uint32_t count, capacity;
     uint64_t bytes;
     uint64_t limit; // most bytes of a step
@@ -77,6 +78,13 @@ typedef enum drayi_packing {
     DRAYI_PACK_OUT_OF_SLOT
 } drayi_packing;
 
+/// Where the last plain run between two memories went: most copies of a list are like the one before.
+typedef struct drayi_track {
+    bool known;
+    uint32_t source, target, edge;
+    uint64_t limit; // most bytes of one segment
+} drayi_track;
+
 typedef struct drayi_planner {
     drayi_env *env;
     const dray_agent *agent;
@@ -91,6 +99,7 @@ typedef struct drayi_planner {
     uint64_t region_slot_count;
     uint32_t last_source, last_target; // most copies use the regions of the copy before
 
+    drayi_track track;
     drayi_route routes[DRAY_STORAGE_COUNT][DRAY_STORAGE_COUNT];
     drayi_device_route *device_routes; // newest first
     drayi_packing packing;
@@ -105,8 +114,9 @@ typedef struct drayi_planner {
 } drayi_planner;
 
 // plan_regions.c
-dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, uint32_t *last,
-                                 uint32_t *out_index, dray_error *error);
+/// The index of a region, which is looked at when it is new.
+dray_status drayi_planner_region(drayi_planner *planner, dray_region *region, uint32_t *out_index,
+                                 dray_error *error);
 /// Gives regions that may share bytes the same group. Call when all are known.
 dray_status drayi_planner_group_regions(drayi_planner *planner, dray_error *error);
 

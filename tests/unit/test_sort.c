@@ -1,6 +1,8 @@
 /// The merge sort: right, stable, and without memory of its own, for every small count.
 #include "base/sort.h"
+#include "support/sequence.h"
 #include "support/testing.h"
+#include "transfer/planner.h"
 
 #include <stdlib.h>
 
@@ -65,12 +67,40 @@ static void the_worst_order_costs_n_log_n(void **state)
     free(scratch);
 }
 
+/// The planner's own sort goes by digits; few and many entries, near and far apart, in one group or several.
+static void extents_come_out_by_group_and_start_and_stable(void **state)
+{
+    (void)state;
+    enum { most = 1000 };
+    static drayi_extent extents[most], scratch[most];
+    random_sequence random = {.state = 7};
+    for (uint32_t round = 0; round < 300; round++) {
+        uint64_t count = sequence_below(&random, most + 1);
+        uint32_t groups = 1 + (uint32_t)sequence_below(&random, 400);
+        uint32_t shift = (uint32_t)sequence_below(&random, 64);
+        for (uint32_t i = 0; i < count; i++)
+            extents[i] = (drayi_extent){.start = sequence_next(&random) >> shift,
+                                        .move = i,
+                                        .group = sequence_below(&random, groups) & 0x7fffffffu};
+        drayi_extents_sort(extents, scratch, count);
+        for (uint32_t i = 1; i < count; i++) {
+            const drayi_extent *a = &extents[i - 1], *b = &extents[i];
+            assert_true(a->group <= b->group);
+            if (a->group == b->group)
+                assert_true(a->start <= b->start);
+            if (a->group == b->group && a->start == b->start)
+                assert_true(a->move < b->move);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order_comes_out_sorted_and_stable),
         cmocka_unit_test(what_is_in_order_costs_one_look),
         cmocka_unit_test(the_worst_order_costs_n_log_n),
+        cmocka_unit_test(extents_come_out_by_group_and_start_and_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
