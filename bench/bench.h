@@ -69,11 +69,14 @@ dray_status bench_weights(dray_context *context, const bench_weights_options *op
                           dray_error *error);
 
 typedef struct bench_transfer_options {
-    const char *disk;     // folder on a disk; NULL: none
-    const char *tmpfs;    // folder on a tmpfs; NULL: none
-    const char *device;   // "opencl:0"; NULL: none
-    uint64_t block_bytes; // only this size; 0: all
-    uint32_t batch;       // only this many; 0: all
+    const char *disk;        // folder on a disk; NULL: none
+    const char *tmpfs;       // folder on a tmpfs; NULL: none
+    const char *device;      // "opencl:0"; NULL: none
+    const char *nixl;        // a libnixl_capi.so to measure beside; NULL: none
+    const char *nixl_engine; // "AIO", "URING" or "POSIXAIO"
+    bool ucx;                // a peer in another process, too
+    uint64_t block_bytes;    // only this size; 0: all
+    uint32_t batch;          // only this many; 0: all
     uint32_t rounds;
 } bench_transfer_options;
 dray_status bench_transfer(dray_context *context, const bench_transfer_options *options, FILE *out,
@@ -102,7 +105,6 @@ bench_queue *bench_queue_open(dray_device *device); // NULL: no OpenCL device
 bool bench_queue_io(bench_queue *queue, const bench_batch *batch, dray_region *buffer,
                     uint8_t *memory, bool to_device);
 void bench_queue_close(bench_queue *queue);
-
 
 typedef struct bench_layout_options {
     const char *disk;      // folder for the file tier; NULL: it is left out

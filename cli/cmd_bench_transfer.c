@@ -2,8 +2,11 @@
 #include "../bench/bench.h"
 #include "command.h"
 
+#include <string.h>
+
 typedef struct bench_transfer_values {
-    const char *scratch, *tmpfs, *device;
+    const char *scratch, *tmpfs, *device, *nixl, *engine;
+    bool ucx;
     option_number rounds, threads, batch;
     uint64_t block;
 } bench_transfer_values;
@@ -18,6 +21,12 @@ static bool bench_transfer_check(const void *values, option_problem *problem)
     const uint32_t batch = given->batch.value;
     if (given->batch.given && batch != 1 && batch != 16 && batch != 256)
         return option_wrong(problem, "--batch takes 1, 16 or 256");
+    const char *engine = given->engine;
+    if (engine && !given->nixl)
+        return option_wrong(problem, "--nixl-engine belongs to --nixl");
+    if (engine && strcmp(engine, "AIO") != 0 && strcmp(engine, "URING") != 0 &&
+        strcmp(engine, "POSIXAIO") != 0)
+        return option_wrong(problem, "--nixl-engine takes AIO, URING or POSIXAIO");
     return bench_rounds_fit(given->rounds, problem);
 }
 
@@ -28,6 +37,9 @@ static int bench_transfer_run(const void *values)
         .disk = given->scratch ? given->scratch : ".",
         .tmpfs = given->tmpfs,
         .device = given->device,
+        .nixl = given->nixl,
+        .nixl_engine = given->engine ? given->engine : "AIO",
+        .ucx = given->ucx,
         .block_bytes = given->block,
         .batch = given->batch.value,
         .rounds = given->rounds.given ? given->rounds.value : 5,
@@ -50,6 +62,12 @@ static const option bench_transfer_table[] = {
      .parse = option_text, .at = offsetof(bench_transfer_values, tmpfs)},
     {"device", "NAME", "a device, like opencl:0 (default: none)", .parse = option_text,
      .at = offsetof(bench_transfer_values, device)},
+    {"ucx", NULL, "a peer in another process over UCX, too",
+     .at = offsetof(bench_transfer_values, ucx)},
+    {"nixl", "LIBRARY", "files beside NIXL: its libnixl_capi.so (default: not measured)",
+     .parse = option_text, .at = offsetof(bench_transfer_values, nixl)},
+    {"nixl-engine", "NAME", "NIXL's engine: AIO, URING or POSIXAIO (default AIO)",
+     .parse = option_text, .at = offsetof(bench_transfer_values, engine)},
     {"block", "SIZE", "only blocks of 4K, 64K, 1M, 16M or 64M", .parse = option_bytes,
      .at = offsetof(bench_transfer_values, block)},
     {"batch", "N", "only batches of 1, 16 or 256 blocks", .parse = option_count,
@@ -63,8 +81,9 @@ const command command_bench_transfer = {
     .description =
         "Moves batches of blocks, in a shuffled order, between memory, files on the disk of --scratch and\n"
         "in --tmpfs, and --device, beside memcpy, non-temporal stores, a bare io_uring, pread and pwrite,\n"
-        "and a bare loop of OpenCL enqueues; and times planning. Prints a JSON line per case. Nothing\n"
-        "passes or fails.\n",
+        "and a bare loop of OpenCL enqueues; files through staging to --device beside either hop alone;\n"
+        "memory of another process beside a bare UCP loop and ucx_perftest; and times planning. Prints a\n"
+        "JSON line per case. Nothing passes or fails.\n",
     .options = bench_transfer_table,
     .values_bytes = sizeof(bench_transfer_values),
     .check = bench_transfer_check,

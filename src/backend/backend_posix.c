@@ -91,16 +91,15 @@ static void take(dray_backend *backend, dray_op *op)
     drayi_posix_slot *slot = drayi_queue_pop(&backend->free_slots);
     slot->op = op;
     op->backend_use[0] = (uintptr_t)slot;
-    if (drayi_posix_slot_begin(slot) != DRAY_OK) {
-        drayi_posix_end(slot);
-    } else if (op->flags & DRAY_OP_SMALL_SYNC || slot->bytes == 0) {
+    bool ended = drayi_posix_slot_begin(slot) != DRAY_OK;
+    if (!ended && (op->flags & DRAY_OP_SMALL_SYNC || slot->bytes == 0)) {
         drayi_posix_slot_transfer(slot);
-        drayi_posix_end(slot);
-    } else if (drayi_posix_slot_try(slot)) {
-        drayi_posix_end(slot);
-    } else {
-        backend->engine->start(backend, slot);
+        ended = true;
     }
+    if (ended || drayi_posix_slot_try(slot))
+        drayi_posix_end(slot);
+    else
+        backend->engine->start(backend, slot);
 }
 
 static uint32_t posix_submit(dray_backend *backend, dray_op **ops, uint32_t count)

@@ -6,11 +6,14 @@ exits 0 bench transfer --rounds 1 --block 64K --batch 16 --tmpfs . --device sim:
 python3 - >>err 2>&1 <<'PYTHON' || fail "$ran: lines"
 import json
 lines = [json.loads(line) for line in open("out")]
-assert lines[0]["way"] == "to null" and lines[0]["planning_ns_per_copy"]["median"] > 0
-ways = {line["way"] for line in lines[1:]}
+planning = [line for line in lines if line["way"] == "to null"]
+assert [line["batch"] for line in planning] == [1, 16, 256, 65536], planning
+assert all(line["planning_ns_per_copy"]["median"] > 0 for line in planning)
+lines = [line for line in lines if line["way"] != "to null"]
+ways = {line["way"] for line in lines}
 assert ways == {"memory", "tmpfs read", "tmpfs write", "disk read, O_DIRECT", "disk write, O_DIRECT",
                 "host to device", "device to host"}, ways
-for line in lines[1:]:
+for line in lines:
     assert line["block_bytes"] == 65536 and line["batch"] == 16, line
     assert "refused" in line or line["gigabytes_per_second"]["median"] > 0, line
 memory = [line for line in lines if line["way"] == "memory" and line["case"] == "dray"][0]
@@ -19,3 +22,16 @@ assert memory["ratio_to_memcpy"]["median"] > 0 and memory["ratio_to_non_temporal
 refused = {line["case"] for line in lines if "refused" in line}
 assert refused <= {"bare enqueue loop", "raw io_uring, depth 64"}, refused
 PYTHON
+
+# Files to the device through staging, beside either hop; and what belongs together.
+exits 0 bench transfer --rounds 1 --block 1M --batch 1 --tmpfs . --device sim:0
+python3 - >>err 2>&1 <<'PYTHON' || fail "$ran: lines"
+import json
+staged = [line for line in map(json.loads, open("out")) if line["way"] == "tmpfs to device, staged"]
+assert staged[0]["case"] == "dray" and staged[0]["batch"] == 256, staged
+assert staged[-1]["ratio_to_slower_hop"]["median"] > 0, staged
+PYTHON
+exits 2 bench transfer --nixl-engine AIO
+exits 2 bench transfer --nixl x --nixl-engine SPDK
+exits 1 bench transfer --rounds 1 --nixl ./no-such-library
+grep -q 'no-such-library' err || fail "$ran: the library is not named"
