@@ -32,6 +32,14 @@ for program in "$work"/build/consumer_*; do
     "$program"
 done
 
+echo "modules"
+for module in "$work"/build/module_*.so; do
+    "$work/build/call_module" "$module" || {
+        echo "in $module"
+        exit 1
+    }
+done
+
 echo "pkg-config, shared"
 export PKG_CONFIG_PATH=$work/moved/$libdir/pkgconfig
 export LD_LIBRARY_PATH=$work/moved/$libdir
