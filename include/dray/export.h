@@ -16,8 +16,9 @@
 /// or C++, and survive -fvisibility=hidden, -flto and --gc-sections.
 ///
 /// Errors: dray_raise() hands kind and message to whoever loaded the module, through a pointer that the
-/// loader fills in (a "context symbol" of the ABI: libtvm_ffi fills the same one). In a program that
-/// loads the module with dlopen() alone, calls still fail, without a text.
+/// loader fills in (a "context symbol" of the ABI), or else through libtvm_ffi's function where the
+/// process shows it to everybody, as its Python package does. Without either, as after a plain dlopen(),
+/// calls still fail, without a text.
 #ifndef DRAY_EXPORT_H
 #define DRAY_EXPORT_H
 
@@ -47,6 +48,8 @@ extern "C" {
 __attribute__((weak,
                visibility("default"))) void (*__TVMFFIErrorSetRaisedFromCStr)(const char *kind,
                                                                               const char *message);
+/// Weak: NULL in a process that has none.
+__attribute__((weak)) void TVMFFIErrorSetRaisedFromCStr(const char *kind, const char *message);
 #ifdef __cplusplus
 }
 #endif
@@ -56,6 +59,8 @@ static inline int dray_raise(const char *kind, const char *message)
 {
     if (__TVMFFIErrorSetRaisedFromCStr)
         __TVMFFIErrorSetRaisedFromCStr(kind, message);
+    else if (TVMFFIErrorSetRaisedFromCStr)
+        TVMFFIErrorSetRaisedFromCStr(kind, message);
     return -1;
 }
 

@@ -293,11 +293,27 @@ static inline dray_any dray_any_take(dray_object *object)
     return any;
 }
 
-/// How strings made here end: one block of malloc.
+/// Zeroed memory for an object of the caller's own, `bytes` with its head; NULL: there is none. The
+/// caller fills the head, its count with DRAY_OBJECT_FRESH, and its deleter frees it when it is given
+/// DRAY_DELETE_WEAK.
+static inline void *dray_ffi_alloc(size_t bytes)
+{
+    char *block = bytes <= SIZE_MAX - DRAY_OBJECT_PREFIX
+                      ? (char *)calloc(1, DRAY_OBJECT_PREFIX + bytes)
+                      : NULL;
+    return block ? block + DRAY_OBJECT_PREFIX : NULL;
+}
+
+static inline void dray_ffi_free(void *object)
+{
+    free((char *)object - DRAY_OBJECT_PREFIX);
+}
+
+/// How strings made here end.
 static inline void dray_ffi_string_delete(void *self, int flags)
 {
     if (flags & DRAY_DELETE_WEAK)
-        free((char *)self - DRAY_OBJECT_PREFIX);
+        dray_ffi_free(self);
 }
 
 /// A copy of `size` bytes as a value of its own; up to 7 inside it, more in an object. The type is
@@ -312,19 +328,15 @@ static inline dray_any dray_any_string(dray_type type, const void *data, size_t 
             memcpy(any.as.small, data, size);
         return any;
     }
-    if (size > SIZE_MAX - DRAY_OBJECT_PREFIX - sizeof(dray_string_object) - 1)
+    dray_string_object *string =
+        size < SIZE_MAX / 2 ? (dray_string_object *)dray_ffi_alloc(sizeof(*string) + size + 1)
+                            : NULL;
+    if (!string)
         return any;
-    char *block = (char *)malloc(DRAY_OBJECT_PREFIX + sizeof(dray_string_object) + size + 1);
-    if (!block)
-        return any;
-    memset(block, 0, DRAY_OBJECT_PREFIX);
-    dray_string_object *string = (dray_string_object *)(void *)(block + DRAY_OBJECT_PREFIX);
     char *copy = (char *)(string + 1);
     memcpy(copy, data, size);
-    copy[size] = '\0';
     string->head.count = DRAY_OBJECT_FRESH;
     string->head.type_index = (int32_t)type;
-    string->head.padding = 0;
     string->head.deleter = dray_ffi_string_delete;
     string->bytes.data = copy;
     string->bytes.size = size;

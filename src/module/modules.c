@@ -28,6 +28,7 @@ static dray_status modules_build(drayi_modules *modules, dray_error *error)
 
 static void modules_free(drayi_modules *modules)
 {
+    drayi_bridge_free(modules);
     drayi_places_free(&modules->places); // what stands there may keep modules
     drayi_loaders_free(modules);
     drayi_ended_free(modules);

@@ -50,6 +50,8 @@ extern const drayi_own_global drayi_own_globals[]; // NULL-terminated
 
 /// NULL with `error`: out of memory.
 drayi_modules *drayi_modules_of(drayi_env *env, dray_error *error);
+/// Takes the bridge to libtvm_ffi away, if there is one.
+void drayi_bridge_free(drayi_modules *modules);
 /// Part of ending a context. Nothing of it is used any more.
 void drayi_modules_destroy(drayi_env *env);
 

@@ -98,6 +98,11 @@ const drayi_provider *drayi_provider_of(drayi_modules *modules, dray_error *erro
     return found;
 }
 
+const drayi_provider *drayi_provider_tvm(drayi_modules *modules)
+{
+    return provider_find(modules, &modules->tvm, tvm_name);
+}
+
 dray_object *drayi_take_raised(drayi_modules *modules)
 {
     // a module that was loaded before libtvm_ffi came still raises into libdray_ffi

@@ -8,6 +8,9 @@
 /// The provider of now; opens libdray_ffi when there is none yet. NULL with `error`.
 const drayi_provider *drayi_provider_of(drayi_modules *modules, dray_error *error);
 
+/// libtvm_ffi, if it is in the process; or NULL.
+const drayi_provider *drayi_provider_tvm(drayi_modules *modules);
+
 /// The raised error of this thread, wherever it is; owned; NULL: none was raised. Opens nothing.
 dray_object *drayi_take_raised(drayi_modules *modules);
 

@@ -17,18 +17,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-// --- memory of objects: preceded by a word that newer libraries look at ---------------------------
-
-static void *body_alloc(size_t bytes)
-{
-    uint8_t *block = calloc(1, bytes + DRAY_OBJECT_PREFIX);
-    return block ? block + DRAY_OBJECT_PREFIX : NULL;
-}
-
-static void body_free(void *body)
-{
-    free((uint8_t *)body - DRAY_OBJECT_PREFIX);
-}
+// --- memory of objects -------------------------------------------------------------------------------
 
 /// What the ABI calls a custom allocator. C++ modules make their objects with it; they find how to free
 /// them in the word before the object.
@@ -127,7 +116,7 @@ static void error_delete(void *self, int flags)
         dray_object_release(error->object.extra);
     }
     if (flags & DRAY_DELETE_WEAK)
-        body_free(error);
+        dray_ffi_free(error);
 }
 
 /// mode 0 replaces, 1 appends. Without memory the old one stays.
@@ -161,7 +150,7 @@ static dray_object *error_create(const dray_byte_array *kind, const dray_byte_ar
                                  const dray_byte_array *backtrace)
 {
     error_with_text *error =
-        body_alloc(sizeof(*error) + kind->size + message->size + backtrace->size + 3);
+        dray_ffi_alloc(sizeof(*error) + kind->size + message->size + backtrace->size + 3);
     if (!error)
         return NULL;
     char *at = error->text;
@@ -318,7 +307,7 @@ static void closure_delete(void *self, int flags)
     if ((flags & DRAY_DELETE_STRONG) && function->end)
         function->end(function->self);
     if (flags & DRAY_DELETE_WEAK)
-        body_free(function);
+        dray_ffi_free(function);
 }
 
 EXPORT int TVMFFIFunctionCreate(void *self, dray_safe_call call, void (*end)(void *self),
@@ -326,7 +315,7 @@ EXPORT int TVMFFIFunctionCreate(void *self, dray_safe_call call, void (*end)(voi
 EXPORT int TVMFFIFunctionCreate(void *self, dray_safe_call call, void (*end)(void *self),
                                 dray_object **out)
 {
-    closure *function = body_alloc(sizeof(*function));
+    closure *function = dray_ffi_alloc(sizeof(*function));
     if (!function) {
         TVMFFIErrorSetRaisedFromCStr("MemoryError", "no memory for a function");
         return -1;

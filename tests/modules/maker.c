@@ -12,7 +12,7 @@ DRAY_MODULE_EXPORT(make, make)
 static void closure_end(void *self, int flags)
 {
     if (flags & DRAY_DELETE_WEAK)
-        free((char *)self - DRAY_OBJECT_PREFIX);
+        dray_ffi_free(self);
 }
 
 static int closure_call(void *handle, const dray_any *arguments, int32_t count, dray_any *result)
@@ -26,8 +26,7 @@ static int closure_call(void *handle, const dray_any *arguments, int32_t count, 
 static int make_function(void *handle, const dray_any *arguments, int32_t count, dray_any *result)
 {
     (void)handle, (void)arguments, (void)count;
-    char *block = calloc(1, DRAY_OBJECT_PREFIX + sizeof(dray_function_object));
-    dray_function_object *function = (dray_function_object *)(void *)(block + DRAY_OBJECT_PREFIX);
+    dray_function_object *function = dray_ffi_alloc(sizeof(*function));
     function->head.count = DRAY_OBJECT_FRESH;
     function->head.type_index = DRAY_TYPE_FUNCTION;
     function->head.deleter = closure_end;
