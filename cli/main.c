@@ -13,9 +13,19 @@
 #include <unistd.h>
 
 static const command *const commands[] = {
-    &command_inspect,  &command_load,  &command_copy,    &command_verify,
-    &command_manifest, &command_info,  &command_devices, &command_layout,
-    &command_hints,    &command_bench, &command_agent,   NULL,
+    &command_inspect,
+    &command_load,
+    &command_copy,
+    &command_verify,
+    &command_manifest,
+    &command_info,
+    &command_devices,
+    &command_layout,
+    &command_module,
+    &command_hints,
+    &command_bench,
+    &command_agent,
+    NULL,
 };
 #define VERBS_MAX 32 // of these, and of the second words of one
 

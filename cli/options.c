@@ -152,6 +152,14 @@ static bool nothing_missing(const reading *line, option_operand operand)
     return true;
 }
 
+/// "-7", "-.5", "-inf": no option begins like that.
+static bool is_number(const char *text)
+{
+    char *end;
+    strtod(text, &end);
+    return end != text && !*end;
+}
+
 option_result options_parse(const option *options, option_operand operand, int count,
                             char *const *arguments, void *values, option_problem *problem)
 {
@@ -170,7 +178,7 @@ option_result options_parse(const option *options, option_operand operand, int c
             return OPTIONS_HELP;
         else if (!options_ended && strncmp(given, "--", 2) == 0)
             fine = read_option(&line, given + 2);
-        else if (!options_ended && given[0] == '-' && given[1])
+        else if (!options_ended && given[0] == '-' && given[1] && !is_number(given))
             fine = option_wrong(
                 problem,
                 "there is no option %.40s (options begin with two dashes; a file that begins "

@@ -85,7 +85,6 @@ static dray_status report_notes(const drayi_elf_library *library, const dray_mod
         bool holds;
         const char *note;
     } notes[] = {
-        {library->has_constructors, "code that runs when it is loaded"},
         {library->writable_executable, "a segment that is both writable and executable"},
         {library->executable_stack, "wants executable stacks"},
         {library->text_relocations, "relocations in its code"},
@@ -93,6 +92,10 @@ static dray_status report_notes(const drayi_elf_library *library, const dray_mod
         {library->refuses_dlopen, "is a program, or refuses to be loaded at run time"},
     };
     char note[128];
+    snprintf(note, sizeof(note), "%" PRIu64 " function%s when it is loaded",
+             library->constructor_count, library->constructor_count == 1 ? " runs" : "s run");
+    if (library->constructor_count)
+        DRAY_TRY(report->note(report->self, note, error));
     DRAY_TRY(report_text(report, "soname ", library->soname, error));
     DRAY_TRY(report_text(report, "search path (DT_RPATH) ", library->rpath, error));
     DRAY_TRY(report_text(report, "search path (DT_RUNPATH) ", library->runpath, error));

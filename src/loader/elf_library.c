@@ -291,7 +291,7 @@ static dray_status check_call(drayi_elf_library *library, int64_t tag, dray_erro
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.call", library->dynamic_at,
                               "elf: the linker would call address %" PRIu64 ", which is no code",
                               address);
-    library->has_constructors |= tag == DT_INIT;
+    library->constructor_count += tag == DT_INIT;
     return DRAY_OK;
 }
 
@@ -316,7 +316,8 @@ static dray_status check_dynamic(drayi_elf_library *library, dray_error *error)
                               "elf: the dynamic table has no symbol table");
     library->symbols_at =
         (uint64_t)(drayi_elf_bytes_at(library, address, sizeof(Elf64_Sym)) - library->elf.bytes);
-    library->has_constructors |= drayi_elf_dynamic(library, DT_INIT_ARRAYSZ, &bytes) && bytes > 0;
+    if (drayi_elf_dynamic(library, DT_INIT_ARRAYSZ, &bytes))
+        library->constructor_count += bytes / sizeof(uint64_t);
     return DRAY_OK;
 }
 

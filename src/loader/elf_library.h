@@ -27,7 +27,7 @@ typedef struct drayi_elf_library {
     bool executable_stack;    // makes the stacks of the whole process executable
     bool never_unloads;       // DF_1_NODELETE
     bool refuses_dlopen;      // DF_1_NOOPEN, or a program
-    bool has_constructors;    // code that runs at load, before anything is called
+    uint64_t constructor_count; // functions that run at load, before anything is called
 } drayi_elf_library;
 
 /// DRAY_E_FORMAT with a rule "elf.*". DRAY_E_UNSUPPORTED: no shared object of this machine, with both named.
