@@ -21,12 +21,12 @@ typedef struct drayi_elf_library {
     uint64_t needed_count;
     dray_text soname, rpath, runpath; // bytes NULL: it has none
     uint64_t tls_bytes;
-    bool static_tls;          // initial-exec: lives in a small area that cannot grow
-    bool text_relocations;    // code pages are written to at load
-    bool writable_executable; // a segment that may be written and run
-    bool executable_stack;    // makes the stacks of the whole process executable
-    bool never_unloads;       // DF_1_NODELETE
-    bool refuses_dlopen;      // DF_1_NOOPEN, or a program
+    bool static_tls;            // initial-exec: lives in a small area that cannot grow
+    bool text_relocations;      // code pages are written to at load
+    bool writable_executable;   // a segment that may be written and run
+    bool executable_stack;      // makes the stacks of the whole process executable
+    bool never_unloads;         // DF_1_NODELETE
+    bool refuses_dlopen;        // DF_1_NOOPEN, or a program
     uint64_t constructor_count; // functions that run at load, before anything is called
 } drayi_elf_library;
 
