@@ -179,7 +179,11 @@ static dray_status ends_open(move_job *job)
     layout_end_parse("source", job->given->from, &job->from, &problem); // checked before
     layout_end_parse("target", job->given->to, &job->to, &problem);
     dray_status status = location_open_device(&job->from.at, context, &job->from.device, error);
-    if (status == DRAY_OK)
+    // opened twice it would be two devices, with the host between them
+    bool one_device = job->from.device && strcmp(job->from.at.device, job->to.at.device) == 0;
+    if (one_device)
+        job->to.device = dray_device_retain(job->from.device);
+    else if (status == DRAY_OK)
         status = location_open_device(&job->to.at, context, &job->to.device, error);
     if (status == DRAY_OK)
         status = agent_make(job);

@@ -128,6 +128,11 @@ void drayi_stream_engine_close(dray_backend *backend)
 
 // --- edges -------------------------------------------------------------------------------------------
 
+static bool is_device(dray_storage storage)
+{
+    return storage == DRAY_STORAGE_DEVICE || storage == DRAY_STORAGE_MANAGED;
+}
+
 uint32_t drayi_stream_engine_edges(dray_backend *backend, dray_edge *out_edges, uint32_t capacity)
 {
     static const struct {
@@ -148,7 +153,8 @@ uint32_t drayi_stream_engine_edges(dray_backend *backend, dray_edge *out_edges, 
         {DRAY_STORAGE_MANAGED, DRAY_STORAGE_MANAGED, 30},
     };
     enum { way_count = sizeof(ways) / sizeof(ways[0]) };
-    bool one_device = backend->family->flags & DRAY_DEVICE_FAMILY_ONE_DEVICE;
+    bool one_device = backend->family->flags & DRAY_DEVICE_FAMILY_ONE_DEVICE,
+         loops = backend->family->flags & DRAY_DEVICE_FAMILY_LOOPS;
     for (uint32_t i = 0; i < way_count && i < capacity; i++)
         out_edges[i] = (dray_edge){
             .from = ways[i].from,
@@ -156,6 +162,8 @@ uint32_t drayi_stream_engine_edges(dray_backend *backend, dray_edge *out_edges, 
             .flags = one_device ? DRAY_EDGE_ONE_DEVICE : 0u,
             .id = i,
             .max_segments = DRAY_DEVICE_RUNS_MAX,
+            .max_loops =
+                loops && is_device(ways[i].from) && is_device(ways[i].to) ? DRAY_LOOPS_MAX : 0,
             .best_bytes = BEST_BYTES,
             .best_depth = slots_per_device,
             .cost = ways[i].cost,
@@ -380,6 +388,14 @@ static void op_unclaim(dray_backend *backend, const dray_op *op)
 
 typedef enum op_claim { CLAIM_DONE, CLAIM_FULL, CLAIM_STRANGER } op_claim;
 
+static uint64_t run_bytes(const dray_device_run *run)
+{
+    uint64_t bytes = run->bytes;
+    for (uint32_t i = 0; i < run->loop_count; i++)
+        bytes *= run->loops[i].count;
+    return bytes;
+}
+
 /// Deals the segments to slots of their devices. A copy between two devices is the source's.
 static op_claim op_deal(dray_backend *backend, dray_op *op)
 {
@@ -388,19 +404,26 @@ static op_claim op_deal(dray_backend *backend, dray_op *op)
         if (segment->run_bytes == 0)
             continue;
         dray_device *from, *to;
-        dray_device_run run = {.bytes = segment->run_bytes};
+        dray_device_run run = {.bytes = segment->run_bytes,
+                               .loops = segment->loops,
+                               .loop_count = segment->loop_count};
+        bool loops_fit =
+            segment->loop_count == 0 || (backend->family->flags & DRAY_DEVICE_FAMILY_LOOPS &&
+                                         segment->loop_count <= DRAY_LOOPS_MAX);
         run.from = side_of(backend, segment->source, segment->source_offset, &from);
         run.to = side_of(backend, segment->target, segment->target_offset, &to);
         engine_link *link = from || to ? link_find(backend, from ? from : to) : NULL;
-        if (!link || segment->loop_count > 0)
+        if (!link || !loops_fit || (segment->loop_count && (!from || !to)))
             return CLAIM_STRANGER;
+        if (run_bytes(&run) == 0)
+            continue;
         engine_slot *slot = slot_claim(link, op);
         if (!slot)
             return CLAIM_FULL;
         if (slot->run_count == DRAY_DEVICE_RUNS_MAX)
             return CLAIM_STRANGER;
         slot->runs[slot->run_count++] = run;
-        slot->bytes += run.bytes;
+        slot->bytes += run_bytes(&run);
     }
     return CLAIM_DONE;
 }
@@ -446,9 +469,10 @@ static bool op_take(dray_backend *backend, dray_op *op)
     if (claim == CLAIM_STRANGER) {
         op_unclaim(backend, op);
         op->backend_use[0] = 1;
-        op->status = dray_fail(&op->error, DRAY_E_INTERNAL,
-                               "an operation of no attached %s device, or not of plain runs",
-                               backend->family->family);
+        op->status =
+            dray_fail(&op->error, DRAY_E_INTERNAL,
+                      "an operation of no attached %s device, or with loops that it does not carry",
+                      backend->family->family);
         op_part_ended(backend, op);
         return true;
     }

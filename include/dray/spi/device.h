@@ -8,6 +8,7 @@
 #define DRAY_SPI_DEVICE_H
 
 #include "dray/device.h"
+#include "dray/spi/backend.h" // dray_loop
 
 #include <stdbool.h>
 
@@ -61,7 +62,10 @@ typedef struct dray_device_side {
 
 typedef struct dray_device_run {
     dray_device_side from, to;
-    uint64_t bytes; ///< > 0
+    uint64_t bytes;         ///< > 0; of one run
+    const dray_loop *loops; ///< around it, outermost first; NULL when loop_count is 0
+    uint32_t loop_count; ///< 0 unless the family carries loops, and both sides lie on its devices
+    uint32_t reserved;
 } dray_device_run;
 
 /// A stream is for one job at a time: start, then query or wait until it is done.
@@ -82,7 +86,9 @@ typedef struct dray_device_copy_ops {
 // --- the family ------------------------------------------------------------------------------------
 
 enum {
-    DRAY_DEVICE_FAMILY_ONE_DEVICE = 1 ///< copies stay on one device; between two they go by the host
+    DRAY_DEVICE_FAMILY_ONE_DEVICE =
+        1,                       ///< copies stay on one device; between two they go by the host
+    DRAY_DEVICE_FAMILY_LOOPS = 2 ///< runs on its devices may have up to DRAY_LOOPS_MAX loops
 };
 
 typedef struct dray_device_ops {

@@ -192,6 +192,8 @@ static dray_status opencl_describe(dray_driver *driver, uint32_t ordinal,
 static void opencl_close(dray_device_self *device)
 {
     const drayi_opencl_calls *calls = &device->driver->calls;
+    if (device->program)
+        calls->program_release(device->program);
     if (device->queue)
         calls->queue_release(device->queue);
     if (device->context)
@@ -240,7 +242,7 @@ static void *opencl_handle(const dray_device_self *device)
 
 const dray_device_ops drayi_device_opencl = {
     .abi = DRAY_DEVICE_ABI,
-    .flags = DRAY_DEVICE_FAMILY_ONE_DEVICE,
+    .flags = DRAY_DEVICE_FAMILY_ONE_DEVICE | DRAY_DEVICE_FAMILY_LOOPS,
     .family = "opencl",
     .backend = "opencl",
     .load = opencl_load,

@@ -4,12 +4,14 @@
 ///     opencl_memory.c   buffers and shared virtual memory
 ///     opencl_copy.c     queues and events
 ///     opencl_hints.c    the one hint that OpenCL has: move this now
+///     opencl_loops.c    the kernels that carry loops (loops.cl)
 ///     opencl_error.c    codes and their names
 #ifndef DRAY_DEVICE_OPENCL_OPENCL_H
 #define DRAY_DEVICE_OPENCL_OPENCL_H
 
 #include "base/env.h"
 #include "device/opencl/opencl_calls.h"
+#include "device/run_loops.h"
 #include "dray/spi/device.h"
 
 #include <pthread.h>
@@ -49,7 +51,14 @@ struct dray_device_self {
     cl_command_queue queue; // for zeroing fresh memory
     pthread_mutex_t lock;
     drayi_opencl_shared *shared; // guarded by lock
+    cl_program program; // guarded by lock: the kernels, built when the first loop comes; NULL: not yet
+    bool program_refused; // guarded by lock: they cannot be had
 };
+
+/// A stream's own kernels: arguments are set on the object, so streams do not share them.
+typedef struct drayi_opencl_kernels {
+    cl_kernel of_width[DRAYI_LANE_WIDTHS];
+} drayi_opencl_kernels;
 
 /// Writes "<call> <what>: CL_... (code)". The status follows from the code: NOMEM, else DEVICE.
 dray_status drayi_opencl_fail(dray_error *error, cl_int code, const char *call, const char *format,
@@ -67,6 +76,16 @@ bool drayi_opencl_shared_find(dray_device_self *device, const void *pointer,
                               drayi_opencl_shared *out);
 
 extern const struct dray_device_hints_ops drayi_opencl_hints;
+// opencl_loops.c
+/// False: the driver has no compiler, or it refuses, which is logged once. Builds at the first call.
+bool drayi_opencl_kernels_ready(dray_device_self *device, drayi_opencl_kernels *kernels);
+void drayi_opencl_kernels_release(const dray_device_self *device, drayi_opencl_kernels *kernels);
+/// Queues a run with loops, both of whose sides are the device's. *out_call: the call that failed.
+cl_int drayi_opencl_loops_queue(const dray_device_self *device, const drayi_opencl_kernels *kernels,
+                                cl_command_queue queue, const dray_device_run *run,
+                                const drayi_device_lanes *lanes, cl_event *out_event,
+                                const char **out_call);
+
 extern const dray_device_memory_ops drayi_opencl_memory;
 extern const dray_device_copy_ops drayi_opencl_copy;
 

@@ -17,6 +17,8 @@ typedef struct _cl_context *cl_context;
 typedef struct _cl_command_queue *cl_command_queue;
 typedef struct _cl_mem *cl_mem;
 typedef struct _cl_event *cl_event;
+typedef struct _cl_program *cl_program;
+typedef struct _cl_kernel *cl_kernel;
 #endif
 
 /// call(member, exact name, what is lost without it, result, parameters).
@@ -71,7 +73,28 @@ typedef struct _cl_event *cl_event;
          (cl_platform_id platform, const char *name))                                              \
     call(svm_copy, clEnqueueSVMMemcpy, MANAGED, cl_int,                                            \
          (cl_command_queue queue, cl_bool blocking, void *to, const void *from, size_t bytes,      \
-          cl_uint wait_count, const cl_event *waits, cl_event *event))
+          cl_uint wait_count, const cl_event *waits, cl_event *event))                             \
+    call(kernel_argument_svm, clSetKernelArgSVMPointer, MANAGED, cl_int,                           \
+         (cl_kernel kernel, cl_uint index, const void *pointer))                                   \
+    call(program_create, clCreateProgramWithSource, KERNELS, cl_program,                           \
+         (cl_context context, cl_uint count, const char **texts, const size_t *lengths,            \
+          cl_int *code))                                                                           \
+    call(program_build, clBuildProgram, KERNELS, cl_int,                                           \
+         (cl_program program, cl_uint count, const cl_device_id *devices, const char *options,     \
+          void (*notify)(cl_program, void *), void *self))                                         \
+    call(program_build_info, clGetProgramBuildInfo, KERNELS, cl_int,                               \
+         (cl_program program, cl_device_id device, cl_uint what, size_t room, void *value,         \
+          size_t *bytes))                                                                          \
+    call(program_release, clReleaseProgram, KERNELS, cl_int, (cl_program program))                 \
+    call(kernel_create, clCreateKernel, KERNELS, cl_kernel,                                        \
+         (cl_program program, const char *name, cl_int *code))                                     \
+    call(kernel_release, clReleaseKernel, KERNELS, cl_int, (cl_kernel kernel))                     \
+    call(kernel_argument, clSetKernelArg, KERNELS, cl_int,                                         \
+         (cl_kernel kernel, cl_uint index, size_t bytes, const void *value))                       \
+    call(kernel_run, clEnqueueNDRangeKernel, KERNELS, cl_int,                                      \
+         (cl_command_queue queue, cl_kernel kernel, cl_uint dimensions, const size_t *offset,      \
+          const size_t *global, const size_t *local, cl_uint wait_count, const cl_event *waits,    \
+          cl_event *event))
 // clang-format on
 
 /// The groups of the third column.
@@ -80,7 +103,9 @@ enum {
     DRAYI_OPENCL_MEMORY = 1 << 0, // these are DRAY_DEVICE_... (asserted in device_opencl.c)
     DRAYI_OPENCL_MANAGED = 1 << 1,
     DRAYI_OPENCL_COPY = 1 << 4,
-    DRAYI_OPENCL_HINTS = 1 << 15 // each of them is asked for when it is needed
+    DRAYI_OPENCL_HINTS = 1 << 15, // each of them is asked for when it is needed
+    DRAYI_OPENCL_KERNELS =
+        1 << 16 // no capability that is shown: without it runs are copied one by one
 };
 
 /// Calls of the extension cl_intel_unified_shared_memory, which a platform gives by their names.
@@ -104,6 +129,7 @@ enum {
     DRAYI_OPENCL_DEVICE_EXTENSIONS = 0x1030,
     DRAYI_OPENCL_DEVICE_HOST_UNIFIED_MEMORY = 0x1035,
     DRAYI_OPENCL_DEVICE_SVM_CAPABILITIES = 0x1053,
+    DRAYI_OPENCL_PROGRAM_BUILD_LOG = 0x1183,
     DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS = 0x11D3,
 
     DRAYI_OPENCL_USM_TYPE_HOST = 0x4197,

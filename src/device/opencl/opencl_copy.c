@@ -16,6 +16,7 @@ struct dray_stream {
     uint64_t job;         // guarded by lock
     uint32_t count;       // guarded by lock: runs of the job
     cl_event events[DRAY_DEVICE_RUNS_MAX]; // guarded by lock: the first `count`
+    drayi_opencl_kernels kernels;          // made when the first loop comes
 };
 
 static void events_release(const dray_stream *stream, uint32_t count)
@@ -40,6 +41,7 @@ static void job_forget(dray_stream *stream)
 static void opencl_stream_close(dray_stream *stream)
 {
     job_forget(stream);
+    drayi_opencl_kernels_release(stream->device, &stream->kernels);
     if (stream->queue)
         stream->device->driver->calls.queue_release(stream->queue);
     pthread_mutex_destroy(&stream->lock);
@@ -96,18 +98,88 @@ static cl_int run_queue(const dray_stream *stream, const dray_device_run *run, c
     return calls->svm_copy(stream->queue, 0, to->pointer, from->pointer, bytes, 0, NULL, out_event);
 }
 
-static dray_status runs_queue(dray_stream *stream, const dray_device_run *runs, uint32_t count,
-                              uint32_t *out_queued, dray_error *error)
+/// > 0: it has not ended; 0: well; negative: badly, with this code.
+static cl_int event_status(const dray_stream *stream, cl_event event)
 {
-    for (*out_queued = 0; *out_queued < count; ++*out_queued) {
-        uint32_t i = *out_queued;
-        const char *call;
-        cl_int code = run_queue(stream, &runs[i], &stream->events[i], &call);
-        if (code != DRAYI_OPENCL_SUCCESS)
-            return drayi_opencl_fail(error, code, call, "%" PRIu64 " bytes, copy %u of %u",
-                                     runs[i].bytes, i + 1, count);
+    cl_int status = 0;
+    cl_int code = stream->device->driver->calls.event_info(
+        event, DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, NULL);
+    return code == DRAYI_OPENCL_SUCCESS ? status : code;
+}
+
+/// What is being queued for a job.
+typedef struct queueing {
+    dray_stream *stream;
+    const dray_device_run *runs; // of the job
+    uint32_t count, at;          // at: the run in hand
+    uint32_t queued;             // events that are held
+} queueing;
+
+static dray_status queue_failed(const queueing *job, cl_int code, const char *call,
+                                dray_error *error)
+{
+    return drayi_opencl_fail(error, code, call, "%" PRIu64 " bytes, copy %u of %u",
+                             job->runs[job->at].bytes, job->at + 1, job->count);
+}
+
+/// No event is free: all that was queued comes to its end first.
+static dray_status events_drain(queueing *job, dray_error *error)
+{
+    const dray_stream *stream = job->stream;
+    cl_int code = stream->device->driver->calls.queue_finish(stream->queue);
+    for (uint32_t i = 0; i < job->queued && code == DRAYI_OPENCL_SUCCESS; i++)
+        code = event_status(stream, stream->events[i]);
+    if (code != DRAYI_OPENCL_SUCCESS)
+        return queue_failed(job, code, "clFinish", error);
+    events_release(stream, job->queued);
+    job->queued = 0;
+    return DRAY_OK;
+}
+
+static dray_status plain_queue(queueing *job, const dray_device_run *run, dray_error *error)
+{
+    const char *call;
+    if (job->queued == DRAY_DEVICE_RUNS_MAX)
+        DRAY_TRY(events_drain(job, error));
+    cl_int code = run_queue(job->stream, run, &job->stream->events[job->queued], &call);
+    if (code != DRAYI_OPENCL_SUCCESS)
+        return queue_failed(job, code, call, error);
+    job->queued++;
+    return DRAY_OK;
+}
+
+/// By a kernel where there is one, else run by run.
+static dray_status loops_queue(queueing *job, const dray_device_run *run, dray_error *error)
+{
+    dray_stream *stream = job->stream;
+    drayi_device_lanes lanes;
+    bool fits = drayi_device_lanes_of(run, run->from.address, run->to.address, &lanes);
+    if (!fits || !drayi_opencl_kernels_ready(stream->device, &stream->kernels)) {
+        uint64_t count = drayi_device_run_count(run);
+        for (uint64_t i = 0; i < count; i++) {
+            dray_device_run one = drayi_device_run_at(run, i);
+            DRAY_TRY(plain_queue(job, &one, error));
+        }
+        return DRAY_OK;
     }
-    cl_int code = stream->device->driver->calls.queue_flush(stream->queue);
+    const char *call;
+    if (job->queued == DRAY_DEVICE_RUNS_MAX)
+        DRAY_TRY(events_drain(job, error));
+    cl_int code = drayi_opencl_loops_queue(stream->device, &stream->kernels, stream->queue, run,
+                                           &lanes, &stream->events[job->queued], &call);
+    if (code != DRAYI_OPENCL_SUCCESS)
+        return queue_failed(job, code, call, error);
+    job->queued++;
+    return DRAY_OK;
+}
+
+static dray_status runs_queue(queueing *job, dray_error *error)
+{
+    for (job->at = 0; job->at < job->count; job->at++) {
+        const dray_device_run *run = &job->runs[job->at];
+        DRAY_TRY(run->loop_count ? loops_queue(job, run, error) : plain_queue(job, run, error));
+    }
+    cl_int code = job->stream->device->driver->calls.queue_flush(job->stream->queue);
     return code == DRAYI_OPENCL_SUCCESS ? DRAY_OK
                                         : drayi_opencl_fail(error, code, "clFlush", "%s", "");
 }
@@ -119,29 +191,20 @@ static dray_status opencl_start(dray_stream *stream, const dray_device_run *runs
         return dray_fail(error, DRAY_E_INVALID, "%u copies in one job, %d at most", count,
                          DRAY_DEVICE_RUNS_MAX);
     job_forget(stream);
-    uint32_t queued;
-    dray_status status = runs_queue(stream, runs, count, &queued, error);
+    queueing job = {.stream = stream, .runs = runs, .count = count};
+    dray_status status = runs_queue(&job, error);
     if (status != DRAY_OK) {
         stream->device->driver->calls.queue_finish(stream->queue); // what was queued before
-        events_release(stream, queued);
+        events_release(stream, job.queued);
         return status;
     }
     pthread_mutex_lock(&stream->lock);
-    stream->count = count;
+    stream->count = job.queued;
     pthread_mutex_unlock(&stream->lock);
     return DRAY_OK;
 }
 
 // --- ending ----------------------------------------------------------------------------------------------
-
-/// > 0: it has not ended; 0: well; negative: badly, with this code.
-static cl_int event_status(const dray_stream *stream, cl_event event)
-{
-    cl_int status = 0;
-    cl_int code = stream->device->driver->calls.event_info(
-        event, DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status), &status, NULL);
-    return code == DRAYI_OPENCL_SUCCESS ? status : code;
-}
 
 /// Looks at the job's events; the lock is held. The last one first: while it runs, nothing has ended.
 static dray_status job_look(const dray_stream *stream, bool *out_done, dray_error *error)

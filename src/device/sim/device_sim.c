@@ -5,6 +5,7 @@
 /// every run is checked against the allocation it names, as a good driver would.
 #include "base/checked.h"
 #include "base/env.h"
+#include "device/run_loops.h"
 #include "device/sim/sim.h"
 #include "os/os.h"
 
@@ -224,15 +225,40 @@ static dray_status sim_stream_open(dray_device_self *device, dray_stream **out_s
     return DRAY_OK;
 }
 
+/// From the first byte of a side to one past its last.
+static uint64_t side_reach(const dray_device_run *run, bool target)
+{
+    uint64_t reach = run->bytes;
+    for (uint32_t i = 0; i < run->loop_count; i++)
+        reach += (run->loops[i].count - 1) *
+                 (target ? run->loops[i].target_stride : run->loops[i].source_stride);
+    return reach;
+}
+
+static bool run_is_inside(const dray_device_run *run)
+{
+    return side_bytes(&run->from, side_reach(run, false)) &&
+           side_bytes(&run->to, side_reach(run, true));
+}
+
+/// Run by run, as the loops say; returns the bytes. `half` of each run when the copy shall fail.
+static uint64_t run_do(const dray_device_run *run, bool half)
+{
+    uint64_t bytes = half ? run->bytes / 2 : run->bytes, count = drayi_device_run_count(run);
+    for (uint64_t i = 0; i < count; i++) {
+        dray_device_run one = drayi_device_run_at(run, i);
+        memmove(side_bytes(&one.to, one.bytes), side_bytes(&one.from, one.bytes), (size_t)bytes);
+    }
+    return bytes * count;
+}
+
 /// Does the job; the device's lock is held.
 static void job_run(dray_stream *stream)
 {
     dray_device_self *device = stream->device;
     bool fails = ++device->jobs_ended == device->faults.finish_at;
     for (uint32_t i = 0; i < stream->count; i++) {
-        const dray_device_run *run = &stream->runs[i];
-        uint64_t bytes = fails ? run->bytes / 2 : run->bytes;
-        memmove(side_bytes(&run->to, run->bytes), side_bytes(&run->from, run->bytes), (size_t)bytes);
+        uint64_t bytes = run_do(&stream->runs[i], fails);
         if (fails)
             break;
         device->counters.bytes += bytes;
@@ -259,7 +285,7 @@ static dray_status sim_start(dray_stream *stream, const dray_device_run *runs, u
 {
     dray_device_self *device = stream->device;
     for (uint32_t i = 0; i < count; i++) {
-        if (!side_bytes(&runs[i].from, runs[i].bytes) || !side_bytes(&runs[i].to, runs[i].bytes))
+        if (!run_is_inside(&runs[i]))
             return sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_INVALID, "sim_copy",
                             "a copy leaves its allocation");
     }
@@ -346,6 +372,7 @@ static const dray_device_copy_ops sim_copy = {
 
 const dray_device_ops drayi_device_sim = {
     .abi = DRAY_DEVICE_ABI,
+    .flags = DRAY_DEVICE_FAMILY_LOOPS,
     .family = "sim",
     .backend = "sim_device",
     .load = sim_load,
