@@ -40,6 +40,9 @@ typedef struct dray_descriptor {
     uint64_t device_id; ///< VRAM: the device; FILE: the descriptor; DRAM: 0
 } dray_descriptor;
 
+/// What registration would say of a region, without a handle; `writable`: whether it can be written at all.
+DRAY_API void dray_region_describe(const dray_region *region, dray_descriptor *out_descriptor);
+
 typedef struct dray_register_options {
     size_t struct_bytes;
     const char *name;  ///< what peers find it by, unique in the agent; NULL: by its handle only

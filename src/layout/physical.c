@@ -130,8 +130,11 @@ void dray_layout_get_location(const dray_layout *layout, dray_layout_location *o
 
 void dray_layout_get_metadata(const dray_layout *layout, dray_layout_metadata *out_metadata)
 {
-    dray_descriptor first =
-        layout->descriptors ? layout->descriptors[0] : drayi_layout_describe(layout->regions[0]);
+    dray_descriptor first;
+    if (layout->descriptors)
+        first = layout->descriptors[0];
+    else
+        dray_region_describe(layout->regions[0], &first);
     *out_metadata = (dray_layout_metadata){
         .agent = layout->owner,
         .memory = first.memory,

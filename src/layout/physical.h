@@ -52,7 +52,5 @@ dray_status drayi_layout_regions_check(dray_layout *layout, const char *whose, d
 dray_status drayi_layout_register(dray_layout *layout, bool writable, dray_error *error);
 dray_status drayi_layout_adopt(dray_layout *layout, const dray_layout_registered *given,
                                dray_error *error);
-/// Where [pointer, ..) of a region is to its agent: as registration would describe it, without a handle.
-dray_descriptor drayi_layout_describe(const dray_region *region);
 
 #endif

@@ -3,34 +3,12 @@
 /// What the builder has allocated is registered as one piece, and each region's descriptor is a part of that
 /// one, with its own address (files: its offset). What the caller provides is registered piece by piece.
 #include "base/checked.h"
-#include "dray/spi/device.h"
 #include "dray/spi/remote.h"
 #include "layout/physical.h"
 #include "memory/region.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-dray_descriptor drayi_layout_describe(const dray_region *region)
-{
-    const dray_region_native *native = &region->native;
-    dray_descriptor descriptor = {.bytes = native->bytes, .writable = native->writable};
-    if (native->storage == DRAY_STORAGE_DISK) {
-        descriptor.memory = DRAY_MEMORY_FILE;
-        descriptor.address = native->file_offset;
-        descriptor.device_id = (uint64_t)native->fd;
-    } else if (native->storage == DRAY_STORAGE_DEVICE) {
-        dray_device_native device;
-        dray_device_get_native(native->device, &device);
-        descriptor.memory = DRAY_MEMORY_VRAM;
-        descriptor.address = native->device_address;
-        descriptor.device_id = device.ordinal;
-    } else {
-        descriptor.memory = DRAY_MEMORY_DRAM;
-        descriptor.address = (uint64_t)(uintptr_t)native->pointer;
-    }
-    return descriptor;
-}
 
 static dray_status tables_make(dray_layout *layout, uint64_t handles, dray_error *error)
 {

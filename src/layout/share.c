@@ -1,6 +1,7 @@
 /// A layout given to peers, and a peer's layout as one of ours.
 #include "base/arena.h"
 #include "base/quote.h"
+#include "dray/spi/region.h"
 #include "layout/physical.h"
 #include "layout/wire.h"
 
@@ -123,8 +124,11 @@ static dray_status import_build(dray_layout *layout, dray_peer *peer, const dray
     if (!layout->descriptors)
         return DRAY_E_NOMEM;
     for (uint64_t i = 0; i < count; i++) {
+        dray_region_native native;
+        dray_region_get_native(layout->regions[i], &native);
         layout->descriptors[i] = wire->regions[i];
-        layout->descriptors[i].bytes = layout->geometry.region_bytes;
+        layout->descriptors[i].bytes = native.bytes;
+        layout->descriptors[i].writable = native.writable; // as the peer's metadata says it
     }
     snprintf(layout->owner, sizeof(layout->owner), "%s", dray_peer_name(peer));
     return DRAY_OK;

@@ -3,6 +3,7 @@
 #include "layout/visit.h"
 
 #include "base/checked.h"
+#include "dray/spi/region.h"
 
 #include <inttypes.h>
 
@@ -124,6 +125,18 @@ static bool in_place(const dray_layout *layout)
     return true;
 }
 
+static dray_status writable_check(const dray_layout *layout, dray_error *error)
+{
+    for (uint64_t i = 0; i < layout->geometry.region_count; i++) {
+        dray_region_native native;
+        dray_region_get_native(layout->regions[i], &native);
+        if (!native.writable)
+            return dray_fail(error, DRAY_E_INVALID, "memory region %" PRIu64 " (%s) is read only",
+                             i, native.name);
+    }
+    return DRAY_OK;
+}
+
 static dray_status images_make(visitor *v, uint64_t count, dray_error *error)
 {
     const dray_layout_geometry *geometry = &v->layout->geometry;
@@ -167,6 +180,8 @@ dray_status drayi_blocks_visit(dray_agent *agent, dray_layout *layout, const uin
                  .self = self,
                  .batch = count};
     DRAY_TRY(ids_check(&v, count, error));
+    if (kind == DRAYI_VISIT_WRITE)
+        DRAY_TRY(writable_check(layout, error));
     dray_status status = count && !in_place(layout) ? images_make(&v, count, error) : DRAY_OK;
     for (uint64_t done = 0; done < count && status == DRAY_OK; done += v.batch)
         status = batch_visit(&v, done, drayi_min(v.batch, count - done), error);

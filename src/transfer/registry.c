@@ -27,12 +27,11 @@ bool drayi_agent_serves(const dray_agent *agent, uint32_t backend, dray_storage 
     return false;
 }
 
-static dray_descriptor descriptor_of(const drayi_registration *registration)
+void dray_region_describe(const dray_region *region, dray_descriptor *out_descriptor)
 {
     dray_region_native native;
-    dray_region_get_native(registration->region, &native);
-    dray_descriptor descriptor = {
-        .handle = registration->handle, .bytes = native.bytes, .writable = registration->writable};
+    dray_region_get_native(region, &native);
+    dray_descriptor descriptor = {.bytes = native.bytes, .writable = native.writable != 0};
     if (native.storage == DRAY_STORAGE_DISK) {
         descriptor.memory = DRAY_MEMORY_FILE;
         descriptor.address = native.file_offset;
@@ -47,6 +46,15 @@ static dray_descriptor descriptor_of(const drayi_registration *registration)
         descriptor.memory = DRAY_MEMORY_DRAM;
         descriptor.address = (uint64_t)(uintptr_t)native.pointer;
     }
+    *out_descriptor = descriptor;
+}
+
+static dray_descriptor descriptor_of(const drayi_registration *registration)
+{
+    dray_descriptor descriptor;
+    dray_region_describe(registration->region, &descriptor);
+    descriptor.handle = registration->handle;
+    descriptor.writable = registration->writable;
     return descriptor;
 }
 
