@@ -18,7 +18,7 @@ typedef dray_status (*lower_fn)(drayi_hint_lowerer *lower, const drayi_hint_piec
 
 static lower_fn lower_of(const char *family)
 {
-    if (strcmp(family, "cuda") == 0)
+    if (strcmp(family, "cuda") == 0 || strcmp(family, "sim") == 0) // simulated: CUDA's calls
         return drayi_lower_cuda;
     if (strcmp(family, "opencl") == 0)
         return drayi_lower_opencl;

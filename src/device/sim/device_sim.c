@@ -6,35 +6,13 @@
 #include "base/checked.h"
 #include "base/env.h"
 #include "device/run_loops.h"
-#include "device/sim/sim.h"
+#include "device/sim/sim_inside.h"
 #include "os/os.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-
-struct dray_driver {
-    drayi_env *env;
-};
-
-struct dray_device_self {
-    drayi_env *env;
-    uint32_t ordinal;
-    pthread_mutex_t lock;
-    // guarded by lock:
-    drayi_sim_faults faults;
-    uint64_t allocations, jobs_started, jobs_ended; // since the faults were set
-    drayi_sim_counters counters;
-    bool lost;
-};
-
-/// The handle of an allocation.
-typedef struct sim_block {
-    char *bytes;
-    uint64_t size, mapped;
-} sim_block;
 
 struct dray_stream {
     dray_device_self *device;
@@ -45,8 +23,8 @@ struct dray_stream {
     dray_error error;
 };
 
-static dray_status sim_fail(dray_error *error, dray_status status, int32_t code, const char *origin,
-                            const char *what)
+dray_status drayi_sim_fail(dray_error *error, dray_status status, int32_t code, const char *origin,
+                           const char *what)
 {
     static const char *const names[] = {"", "INVALID", "OUT_OF_MEMORY", "FAILED", "LOST"};
     dray_fail(error, status, "%s: SIM_%s (%d)", what, names[code], code);
@@ -130,13 +108,14 @@ static dray_status capacity_take(dray_device_self *device, uint64_t bytes, dray_
         device->counters.used_bytes += bytes;
     pthread_mutex_unlock(&device->lock);
     if (lost)
-        return sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_LOST, "sim_allocate", "the device was lost");
+        return drayi_sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_LOST, "sim_allocate",
+                              "the device was lost");
     if (fits)
         return DRAY_OK;
     char what[96];
     snprintf(what, sizeof(what), "%" PRIu64 " bytes wanted, %" PRIu64 " of %" PRIu64 " free", bytes,
              room, capacity);
-    return sim_fail(error, DRAY_E_NOMEM, DRAYI_SIM_OUT_OF_MEMORY, "sim_allocate", what);
+    return drayi_sim_fail(error, DRAY_E_NOMEM, DRAYI_SIM_OUT_OF_MEMORY, "sim_allocate", what);
 }
 
 static void capacity_give(dray_device_self *device, uint64_t bytes)
@@ -150,6 +129,7 @@ static void block_destroy(dray_device_self *device, sim_block *block)
 {
     if (block->bytes)
         device->env->os->unmap(block->bytes, (size_t)block->mapped); // unlocks too
+    drayi_sim_hinted_destroy(device->env, block->hinted);
     drayi_free(device->env, block, sizeof(*block));
 }
 
@@ -171,6 +151,26 @@ static dray_status block_build(dray_device_self *device, dray_storage storage, s
                     : DRAY_OK;
 }
 
+static void managed_add(dray_device_self *device, sim_block *block)
+{
+    pthread_mutex_lock(&device->lock);
+    block->next = device->managed;
+    device->managed = block;
+    device->managed_bytes += block->size;
+    pthread_mutex_unlock(&device->lock);
+}
+
+static void managed_remove(dray_device_self *device, const sim_block *block)
+{
+    pthread_mutex_lock(&device->lock);
+    sim_block **at = &device->managed;
+    while (*at != block)
+        at = &(*at)->next;
+    *at = block->next;
+    device->managed_bytes -= block->size;
+    pthread_mutex_unlock(&device->lock);
+}
+
 static dray_status sim_allocate(dray_device_self *device, dray_storage storage, uint64_t bytes,
                                 dray_device_block *out_block, dray_error *error)
 {
@@ -188,6 +188,8 @@ static dray_status sim_allocate(dray_device_self *device, dray_storage storage, 
         capacity_give(device, taken);
         return status;
     }
+    if (storage == DRAY_STORAGE_MANAGED)
+        managed_add(device, block);
     *out_block = (dray_device_block){
         .pointer = storage == DRAY_STORAGE_DEVICE ? NULL : block->bytes, .memory = block};
     return DRAY_OK;
@@ -196,6 +198,8 @@ static dray_status sim_allocate(dray_device_self *device, dray_storage storage, 
 static void sim_free(dray_device_self *device, dray_storage storage, const dray_device_block *block)
 {
     sim_block *own = block->memory;
+    if (storage == DRAY_STORAGE_MANAGED)
+        managed_remove(device, own);
     capacity_give(device, storage == DRAY_STORAGE_PINNED ? 0 : own->size);
     block_destroy(device, own);
 }
@@ -267,9 +271,9 @@ static void job_run(dray_stream *stream)
     stream->ended = DRAY_OK;
     if (fails) {
         device->lost = device->faults.sticky;
-        stream->ended =
-            sim_fail(&stream->error, DRAY_E_DEVICE, DRAYI_SIM_FAILED, "sim_copy",
-                     device->lost ? "the copy failed, and the device is lost" : "the copy failed");
+        stream->ended = drayi_sim_fail(&stream->error, DRAY_E_DEVICE, DRAYI_SIM_FAILED, "sim_copy",
+                                       device->lost ? "the copy failed, and the device is lost"
+                                                    : "the copy failed");
     }
 }
 
@@ -286,8 +290,8 @@ static dray_status sim_start(dray_stream *stream, const dray_device_run *runs, u
     dray_device_self *device = stream->device;
     for (uint32_t i = 0; i < count; i++) {
         if (!run_is_inside(&runs[i]))
-            return sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_INVALID, "sim_copy",
-                            "a copy leaves its allocation");
+            return drayi_sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_INVALID, "sim_copy",
+                                  "a copy leaves its allocation");
     }
     pthread_mutex_lock(&device->lock);
     bool refused = ++device->jobs_started == device->faults.start_at, lost = device->lost;
@@ -300,8 +304,9 @@ static dray_status sim_start(dray_stream *stream, const dray_device_run *runs, u
     }
     pthread_mutex_unlock(&device->lock);
     if (lost)
-        return sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_LOST, "sim_copy", "the device was lost");
-    return refused ? sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_INVALID, "sim_copy", "refused")
+        return drayi_sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_LOST, "sim_copy",
+                              "the device was lost");
+    return refused ? drayi_sim_fail(error, DRAY_E_DEVICE, DRAYI_SIM_INVALID, "sim_copy", "refused")
                    : DRAY_OK;
 }
 
@@ -345,7 +350,7 @@ void drayi_sim_set_faults(dray_device_self *device, const drayi_sim_faults *faul
 {
     pthread_mutex_lock(&device->lock);
     device->faults = *faults;
-    device->allocations = device->jobs_started = device->jobs_ended = 0;
+    device->allocations = device->jobs_started = device->jobs_ended = device->hints_made = 0;
     device->lost = false;
     pthread_mutex_unlock(&device->lock);
 }
@@ -383,4 +388,5 @@ const dray_device_ops drayi_device_sim = {
     .close = sim_close,
     .memory = &sim_memory,
     .copy = &sim_copy,
+    .hints = &drayi_sim_hints,
 };

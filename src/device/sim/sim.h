@@ -19,6 +19,7 @@ typedef struct drayi_sim_faults {
     uint64_t allocate_at; // the Nth allocation finds no memory
     uint64_t start_at;    // the Nth job is refused
     uint64_t finish_at;   // the Nth job fails on the device, with half of its first run done
+    uint64_t hint_at;     // the Nth hint is refused
     bool sticky;          // after a job that failed, everything fails
     uint32_t queries_before_done; // how often a job answers "not yet"
     uint64_t capacity_bytes;      // 0: DRAYI_SIM_CAPACITY
