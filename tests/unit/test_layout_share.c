@@ -3,9 +3,13 @@
 #include "testing.h"
 #include "ucx_rig.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { room = 1 << 16 };
 
@@ -361,6 +365,111 @@ static void blocks_of_another_process_are_read_and_written(void **state)
     ucx_peer_stop(&process);
 }
 
+// The other process of the next test is this program again. It builds a layout, writes what it has exported to its
+// standard output, answers until its standard input ends, and then writes the digests of what its blocks hold.
+
+static void send_bytes(const void *bytes, uint64_t count)
+{
+    fwrite(&count, sizeof(count), 1, stdout);
+    fwrite(bytes, 1, count, stdout);
+    fflush(stdout);
+}
+
+static int exporter_main(void)
+{
+    static ucx_end end;
+    static uint8_t bytes[room];
+    uint64_t count;
+    dray_layout_digest found[6];
+    dray_layout_config config = shape(DRAY_LAYOUT_LAYER_SEPARATE_SECOND, DRAY_BLOCK_HND);
+    ucx_end_open(&end, "exporter", 64, 1, 0);
+    dray_layout *layout = build(&end, &config, true);
+    ucx_end_export(&end);
+    send_bytes(end.blob, end.blob_bytes);
+    good(dray_layout_export(layout, DRAY_LAYOUT_JSON, bytes, room, &count, &end.error), &end);
+    send_bytes(bytes, count);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (poll(&input, 1, 0) == 0)
+        dray_agent_poll(end.agent);
+    digests(&end, layout, found);
+    send_bytes(found, sizeof(found));
+    dray_layout_destroy(layout);
+    ucx_end_close(&end);
+    return 0;
+}
+
+typedef struct exporter {
+    pid_t pid;
+    int to;
+    FILE *from;
+} exporter;
+
+static void exporter_start(exporter *other)
+{
+    int to[2], from[2];
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+    other->pid = fork();
+    assert_true(other->pid >= 0);
+    if (other->pid == 0) {
+        dup2(to[0], STDIN_FILENO);
+        dup2(from[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "test_layout_share", "exporter", (char *)NULL);
+        _exit(127);
+    }
+    close(to[0]);
+    close(from[1]);
+    other->to = to[1];
+    other->from = fdopen(from[0], "r");
+}
+
+static uint64_t receive_bytes(exporter *other, void *out)
+{
+    uint64_t count = 0;
+    assert_int_equal(fread(&count, sizeof(count), 1, other->from), 1);
+    assert_true(count <= room);
+    assert_int_equal(fread(out, 1, count, other->from), count);
+    return count;
+}
+
+static void a_layout_that_another_process_has_exported_is_read_and_written(void **state)
+{
+    (void)state;
+    static ucx_end end;
+    static uint8_t metadata[room], exported[room];
+    exporter other;
+    exporter_start(&other);
+    uint64_t metadata_bytes = receive_bytes(&other, metadata);
+    uint64_t exported_bytes = receive_bytes(&other, exported);
+    ucx_end_open(&end, "importer", 64, 2, 0);
+    dray_peer *peer;
+    dray_layout *remote = NULL;
+    good(dray_agent_import(end.agent, metadata, metadata_bytes, &peer, &end.error), &end);
+    good(dray_layout_import(end.agent, peer, exported, exported_bytes, &remote, &end.error), &end);
+    // what is there is what the same pattern gives here
+    dray_layout_config config = shape(DRAY_LAYOUT_CONTIGUOUS, DRAY_BLOCK_UNIVERSAL_PP);
+    dray_layout *here = build(&end, &config, false);
+    dray_layout_digest ours[6], theirs[6];
+    digests(&end, here, ours);
+    digests(&end, remote, theirs);
+    assert_memory_equal(ours, theirs, sizeof(ours));
+    // what is written from here is there
+    dray_layout_pattern second = {.struct_bytes = sizeof(second), .seed = 2};
+    good(dray_layout_fill(end.agent, remote, &second, &end.error), &end);
+    good(dray_layout_fill(end.agent, here, &second, &end.error), &end);
+    digests(&end, here, ours);
+    close(other.to);
+    assert_int_equal(receive_bytes(&other, theirs), sizeof(theirs));
+    assert_memory_equal(ours, theirs, sizeof(ours));
+    int status;
+    assert_int_equal(waitpid(other.pid, &status, 0), other.pid);
+    assert_int_equal(status, 0);
+    fclose(other.from);
+    dray_layout_destroy(here);
+    dray_layout_destroy(remote);
+    ucx_end_close(&end);
+}
+
 static void remote_regions_need_their_peer_and_their_handle(void **state)
 {
     (void)state;
@@ -421,6 +530,7 @@ static int over(const char *transports)
         cmocka_unit_test(a_blob_with_any_byte_flipped_is_refused),
         cmocka_unit_test(every_allocation_of_an_import_may_fail),
         cmocka_unit_test(blocks_of_another_process_are_read_and_written),
+        cmocka_unit_test(a_layout_that_another_process_has_exported_is_read_and_written),
         cmocka_unit_test(remote_regions_need_their_peer_and_their_handle),
     };
     setenv("UCX_TLS", transports, 1);
@@ -432,6 +542,8 @@ int main(int count, char **arguments)
     int peer = ucx_peer_main(count, arguments);
     if (peer >= 0)
         return peer;
+    if (count == 2 && strcmp(arguments[1], "exporter") == 0)
+        return exporter_main();
     const char *why = ucx_unavailable();
     if (why) {
         printf("skipped: %s\n", why);
