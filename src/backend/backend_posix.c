@@ -23,6 +23,7 @@ void drayi_posix_end(drayi_posix_slot *slot)
 static void posix_close(dray_backend *backend)
 {
     drayi_posix_ring_close(backend);
+    drayi_posix_shared_close(backend);
     drayi_completions_close(&backend->completions);
     drayi_free(backend->env, backend, sizeof(*backend));
 }
@@ -35,6 +36,7 @@ static dray_status posix_open(drayi_env *env, dray_backend **out_backend, dray_e
     backend->env = env;
     backend->os = env->os;
     backend->uncached_fd = -1;
+    drayi_posix_shared_open(backend);
     dray_status status = drayi_completions_open(&backend->completions, env->os, error);
     if (status != DRAY_OK) {
         posix_close(backend);
@@ -98,6 +100,8 @@ static void take(dray_backend *backend, dray_op *op)
     }
     if (ended || drayi_posix_slot_try(slot))
         drayi_posix_end(slot);
+    else if (slot->in_memory)
+        drayi_posix_shared_start(backend, slot);
     else
         backend->engine->start(backend, slot);
 }
@@ -128,9 +132,11 @@ static bool posix_at_once(dray_backend *backend, dray_op *op)
     return ended;
 }
 
-/// The ring is asked itself: that is one system call, its eventfd would be three.
+/// Work first. Then the ring is asked itself: that is one system call, its eventfd would be three.
 static bool posix_await(dray_backend *backend, int64_t timeout_ns)
 {
+    if (drayi_posix_shared_help(backend))
+        return true;
     if (backend->engine != &drayi_posix_ring || drayi_posix_ring_needs_poll(backend) ||
         backend->ring.air_count == 0)
         return false;
@@ -143,6 +149,8 @@ static uint32_t posix_poll(dray_backend *backend, dray_op **out_ops, uint32_t ca
     drayi_posix_ring_poll(backend);
     if (backend->engine->poll)
         backend->engine->poll(backend);
+    if (drayi_posix_shared_needs_poll(backend))
+        drayi_posix_shared_help(backend);
     uint32_t count = drayi_completions_take(&backend->completions, out_ops, capacity);
     for (uint32_t i = 0; i < count; i++)
         drayi_queue_push(&backend->free_slots, &slot_of(out_ops[i])->link);
@@ -162,7 +170,8 @@ static dray_status posix_arm(dray_backend *backend, int *out_fd, dray_error *err
     DRAY_TRY(drayi_completions_arm(&backend->completions, out_fd, error));
     drayi_posix_ring_poll(backend); // what ended before the fd was drained
     const drayi_posix_engine *engine = backend->engine;
-    if (drayi_posix_ring_needs_poll(backend) || (engine->needs_poll && engine->needs_poll(backend)))
+    if (drayi_posix_ring_needs_poll(backend) || drayi_posix_shared_needs_poll(backend) ||
+        (engine->needs_poll && engine->needs_poll(backend)))
         return dray_fail(error, DRAY_E_BUSY, "operations wait to be carried out: poll first");
     return DRAY_OK;
 }

@@ -18,7 +18,8 @@
 
 #define DRAYI_POSIX_SLOTS 64
 #define DRAYI_POSIX_PARTS 64
-#define DRAYI_POSIX_BACKGROUND (128u << 10)       // a copy of this size is worth another thread
+#define DRAYI_POSIX_HELPERS 8               // threads that copy at once: memory has no more to give
+#define DRAYI_POSIX_BACKGROUND (128u << 10) // a copy of this size is worth another thread
 #define DRAYI_POSIX_QUEUE (2 * DRAYI_POSIX_SLOTS) // requests, and cancellations of all of them
 
 enum { DRAYI_POSIX_EDGE_WRITE = 1, DRAYI_POSIX_EDGE_DIRECT = 2 }; // bits of dray_edge.id
@@ -54,6 +55,18 @@ typedef struct drayi_posix_engine {
     bool (*needs_poll)(const dray_backend *backend);               // work waits for the next poll
 } drayi_posix_engine;
 
+/// Operations that need no I/O and are large: the pool's threads and a waiting caller take them one by one.
+typedef struct drayi_posix_shared {
+    pthread_mutex_t lock;
+    drayi_queue slots;   // guarded by lock
+    drayi_latch at_work; // jobs that run
+    struct drayi_posix_helper {
+        drayi_job job;
+        dray_backend *backend;
+        bool busy; // guarded by lock
+    } helpers[DRAYI_POSIX_HELPERS];
+} drayi_posix_shared;
+
 extern const drayi_posix_engine drayi_posix_ring, drayi_posix_threads, drayi_posix_caller;
 
 /// State of the io_uring engine. The ring outlives its retirement while requests are in the air.
@@ -76,6 +89,7 @@ struct dray_backend {
     drayi_queue free_slots;
     drayi_queue queued; // the caller engine's
     drayi_posix_ring_state ring;
+    drayi_posix_shared shared;
     int uncached_fd; // of the file whose file system does not tell what is cached; -1: none
     atomic_uint_fast64_t buffered_instead; // direct operations that went through the page cache
     drayi_posix_slot slots[DRAYI_POSIX_SLOTS];
@@ -112,6 +126,14 @@ void drayi_posix_ring_poll(dray_backend *backend);
 bool drayi_posix_ring_needs_poll(const dray_backend *backend);
 
 // --- posix_threads.c
+
+void drayi_posix_shared_open(dray_backend *backend);
+void drayi_posix_shared_close(dray_backend *backend);
+void drayi_posix_shared_start(dray_backend *backend, drayi_posix_slot *slot);
+/// The caller has time: it carries out the next one. False: none is left.
+bool drayi_posix_shared_help(dray_backend *backend);
+/// Is there work that only the caller can do?
+bool drayi_posix_shared_needs_poll(dray_backend *backend);
 
 /// The engine without a ring: the pool's threads, or the caller when there are none.
 const drayi_posix_engine *drayi_posix_fallback(const dray_backend *backend);

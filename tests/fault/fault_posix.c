@@ -34,6 +34,8 @@ static const engine_choice engines[] = {
     {"caller", FAULT_NO_URING | FAULT_NO_SHORT_CUT, 0},
     {"ring and short cuts", 0, 2},
     {"threads and short cuts", FAULT_NO_URING, 2},
+    {"file in memory, threads", FAULT_NO_URING | FAULT_NO_DISK, 2},
+    {"file in memory, caller", FAULT_NO_URING | FAULT_NO_DISK, 0},
 };
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 

@@ -174,6 +174,8 @@ static int fault_fstatfs_magic(int fd, uint64_t *out_magic)
     int result = real->fstatfs_magic(fd, out_magic);
     if (result >= 0 && is_absent(FAULT_NO_SHORT_CUT))
         *out_magic = 0xef53; // ext4
+    if (result >= 0 && is_absent(FAULT_NO_DISK))
+        *out_magic = 0x01021994; // tmpfs
     return result;
 }
 

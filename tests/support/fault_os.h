@@ -58,10 +58,11 @@ enum {
         1 << 5, // reads and writes on descriptors with O_DIRECT: -EINVAL (ring: as result)
     FAULT_STRANGER = 1 << 6, // sees_cache: 0, so mincore is not to be believed; cachestat: -EPERM
     FAULT_NO_NUMA = 1 << 7,  // node_bind, node_policy, page_nodes: -ENOSYS
-    FAULT_NO_POPULATE = 1 << 8, // advise with MADV_POPULATE_...: -EINVAL (before 5.14)
-    FAULT_NO_COLD = 1 << 9,     // advise with MADV_COLD, MADV_PAGEOUT: -EINVAL (before 5.4)
-    FAULT_NO_COLLAPSE = 1 << 10, // advise with MADV_COLLAPSE: -EINVAL (before 6.1)
-    FAULT_NO_SHORT_CUT = 1 << 11 // no file is known to be in memory, preadv_cached: -EOPNOTSUPP
+    FAULT_NO_POPULATE = 1 << 8,   // advise with MADV_POPULATE_...: -EINVAL (before 5.14)
+    FAULT_NO_COLD = 1 << 9,       // advise with MADV_COLD, MADV_PAGEOUT: -EINVAL (before 5.4)
+    FAULT_NO_COLLAPSE = 1 << 10,  // advise with MADV_COLLAPSE: -EINVAL (before 6.1)
+    FAULT_NO_SHORT_CUT = 1 << 11, // no file is known to be in memory, preadv_cached: -EOPNOTSUPP
+    FAULT_NO_DISK = 1 << 12       // every file says that it is on a tmpfs
 };
 
 /// No faults, nothing absent, no lock limit, counters at zero.

@@ -35,6 +35,10 @@ static const engine_choice engines[] = {
     {"caller", "pread in the caller (io_uring: Operation not permitted)",
      FAULT_NO_URING | FAULT_NO_SHORT_CUT, 0},
     {"short cuts", "io_uring, depth 64; cached bytes in the caller", 0, 2},
+    {"memory, threads", "threads and pread (io_uring: Operation not permitted)",
+     FAULT_NO_URING | FAULT_NO_DISK, 2},
+    {"memory, caller", "pread in the caller (io_uring: Operation not permitted)",
+     FAULT_NO_URING | FAULT_NO_DISK, 0},
 };
 #define ENGINE_COUNT (sizeof(engines) / sizeof(engines[0]))
 
