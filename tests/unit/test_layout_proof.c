@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct rig {
     counting_allocator counter;
@@ -254,6 +255,38 @@ static void requests_that_make_no_sense_are_refused(void **state)
     rig_close(&r);
 }
 
+static void a_file_that_was_opened_to_be_read_is_not_filled(void **state)
+{
+    (void)state;
+    rig r;
+    rig_open(&r);
+    dray_layout_config config = shape(DRAY_LAYOUT_CONTIGUOUS, DRAY_BLOCK_NHD);
+    const char *path = test_file_make("layout-read-only", 4096);
+    dray_region *file;
+    dray_layout *layout = NULL;
+    assert_int_equal(dray_region_open(r.context, path, NULL, &file, &r.error), DRAY_OK);
+    dray_layout_provided provided = {
+        .struct_bytes = sizeof(provided), .regions = &file, .region_count = 1};
+    dray_layout_options options = {.struct_bytes = sizeof(options),
+                                   .config = &config,
+                                   .provided = &provided,
+                                   .peers_may_write = 1};
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_E_INVALID);
+    assert_non_null(strstr(r.error.message, "it is read only, peers cannot be let write"));
+    options.peers_may_write = 0;
+    assert_int_equal(dray_layout_build(r.agent, &options, &layout, &r.error), DRAY_OK);
+    assert_int_equal(dray_layout_fill(r.agent, layout, NULL, &r.error), DRAY_E_INVALID);
+    assert_non_null(strstr(r.error.message, "fill: memory region 0 ("));
+    assert_non_null(strstr(r.error.message, ") is read only"));
+    dray_layout_digest digests[5];
+    assert_int_equal(dray_layout_digest_blocks(r.agent, layout, NULL, 5, digests, &r.error),
+                     DRAY_OK);
+    dray_layout_destroy(layout);
+    dray_region_release(file);
+    unlink(path);
+    rig_close(&r);
+}
+
 static void every_allocation_and_system_call_of_a_digest_may_fail(void **state)
 {
     (void)state;
@@ -298,6 +331,7 @@ int main(void)
         cmocka_unit_test(the_same_contents_have_the_same_digests_everywhere),
         cmocka_unit_test(blocks_that_are_named_are_filled_and_no_others),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
+        cmocka_unit_test(a_file_that_was_opened_to_be_read_is_not_filled),
         cmocka_unit_test(every_allocation_and_system_call_of_a_digest_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,10 +44,12 @@ static dray_layout_config shape(dray_layout_kind kind, dray_block_format format)
     };
 }
 
+static dray_storage kind_built = DRAY_STORAGE_SYSTEM;
+
 static dray_layout *build(ucx_end *end, const dray_layout_config *config, bool writable)
 {
     dray_layout *layout = NULL;
-    dray_layout_allocation memory = {.struct_bytes = sizeof(memory), .storage = DRAY_STORAGE_SYSTEM};
+    dray_layout_allocation memory = {.struct_bytes = sizeof(memory), .storage = kind_built};
     dray_layout_options options = {.struct_bytes = sizeof(options),
                                    .config = config,
                                    .allocate = &memory,
@@ -112,6 +114,7 @@ static void an_imported_layout_is_read_and_written(void **state)
     (void)state;
     for (int i = 0; i < 8; i++) {
         two_agents both;
+        kind_built = i % 4 < 2 ? DRAY_STORAGE_SYSTEM : DRAY_STORAGE_PINNED;
         dray_layout_config config = shape(forms[i / 2].kind, forms[i / 2].format);
         agents_open(&both, &config, true);
         export_as(&both, i % 2 ? DRAY_LAYOUT_JSON : DRAY_LAYOUT_BINARY);
@@ -140,6 +143,7 @@ static void an_imported_layout_is_read_and_written(void **state)
         dray_layout_destroy(remote);
         agents_close(&both);
     }
+    kind_built = DRAY_STORAGE_SYSTEM;
 }
 
 static void a_layout_registered_to_be_read_is_not_written(void **state)
