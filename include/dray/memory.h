@@ -33,6 +33,13 @@ typedef struct dray_region dray_region;
 /// Frees what the caller handed over; runs in the thread of the last dray_region_release().
 typedef void (*dray_release_fn)(void *self, void *pointer, uint64_t bytes);
 
+/// On which NUMA node the pages of SYSTEM and PINNED memory lie.
+typedef enum dray_numa {
+    DRAY_NUMA_ANY = 0,  ///< as the kernel likes
+    DRAY_NUMA_NODE = 1, ///< on numa_node
+    DRAY_NUMA_NEAR = 2  ///< on the node of numa_device, or of `device` where that is NULL
+} dray_numa;
+
 typedef struct dray_region_options {
     size_t struct_bytes;
     dray_storage storage; ///< SYSTEM (default), PINNED or NULL; with a device: DEVICE, MANAGED, PINNED
@@ -47,10 +54,17 @@ typedef struct dray_region_options {
     /// The region keeps the device. Then `phase` is 0 and huge_pages and on_demand do not apply;
     /// `alignment` 0 is the device's own.
     struct dray_device *device;
+    /// Other than ANY: the pages are asked for there, and looked at; with on_demand they are only asked for.
+    /// With a device, PINNED only: then the memory is ours, and the driver locks it (dray_device_pin).
+    dray_numa numa;
+    int32_t numa_node;
+    struct dray_device *numa_device; ///< only asked for its node; not kept
 } dray_region_options;
 
 /// Fresh zeroed memory. PINNED really locks it: DRAY_E_NOMEM when RLIMIT_MEMLOCK is too small, with
-/// the limit, what was wanted, and the command that raises it. NULL needs no memory at all.
+/// the limit, what was wanted, and the command that raises it. NULL needs no memory at all. With `numa`:
+/// DRAY_E_NOMEM: some pages lie elsewhere, how many; DRAY_E_INVALID: no such node; DRAY_E_UNSUPPORTED: the
+/// device's node is not known, or the kernel does not let this process choose.
 DRAY_API dray_status dray_region_create(dray_context *context, const dray_region_options *options,
                                         dray_region **out_region, dray_error *error);
 

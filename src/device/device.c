@@ -140,6 +140,8 @@ dray_status dray_device_open(dray_context *context, const char *name, dray_devic
     if (!device)
         return DRAY_E_NOMEM;
     device->maker.make = drayi_device_make_region;
+    device->maker.node = drayi_device_node;
+    device->maker.name = dray_device_name;
     device->env = env;
     device->ops = ops;
     atomic_init(&device->references, 1);

@@ -19,6 +19,7 @@ struct dray_device {
 };
 
 // region_on_device.c
+int32_t drayi_device_node(const dray_device *device);
 dray_status drayi_device_make_region(dray_device *device, const dray_region_options *options,
                                      dray_region **out_region, dray_error *error);
 

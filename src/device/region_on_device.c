@@ -118,10 +118,39 @@ static dray_status options_check(const dray_device *device, const dray_region_op
     return DRAY_OK;
 }
 
+int32_t drayi_device_node(const dray_device *device)
+{
+    return device->info.numa_node;
+}
+
+/// Drivers choose the node of what they allocate themselves. Memory of ours lies where we say, and the driver
+/// locks it.
+static dray_status make_on_node(dray_device *device, const dray_region_options *options,
+                                dray_region **out_region, dray_error *error)
+{
+    dray_region_options host = {.struct_bytes = sizeof(host),
+                                .storage = DRAY_STORAGE_SYSTEM,
+                                .bytes = options->bytes,
+                                .alignment = options->alignment,
+                                .numa = DRAY_NUMA_NODE};
+    dray_region *memory;
+    if (options->storage != DRAY_STORAGE_PINNED)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "create region on %s: %s memory has no NUMA node of the host",
+                         device->info.name, dray_storage_name(options->storage));
+    DRAY_TRY(drayi_region_node(device->env, options, &host.numa_node, error));
+    DRAY_TRY(drayi_region_make_memory(device->env, &host, &memory, error));
+    dray_status status = dray_device_pin(device, memory, out_region, error);
+    dray_region_release(memory); // the pinned one keeps it
+    return status;
+}
+
 dray_status drayi_device_make_region(dray_device *device, const dray_region_options *options,
                                      dray_region **out_region, dray_error *error)
 {
     DRAY_TRY(options_check(device, options, error));
+    if (options->numa != DRAY_NUMA_ANY)
+        return make_on_node(device, options, out_region, error);
     dray_region *region;
     region_hold *hold;
     DRAY_TRY(region_begin(device, options->storage, options->bytes, &region, &hold, error));

@@ -30,6 +30,13 @@ struct dray_region {
 dray_status drayi_region_new(drayi_env *env, dray_storage storage, uint64_t bytes, const char *name,
                              dray_region **out_region, dray_error *error);
 
+/// SYSTEM, PINNED or NULL of the host, as dray_region_create() makes it without a device.
+dray_status drayi_region_make_memory(drayi_env *env, const dray_region_options *options,
+                                     dray_region **out_region, dray_error *error);
+/// The node that `numa` means, which is not ANY. DRAY_E_UNSUPPORTED: the device's is not known.
+dray_status drayi_region_node(drayi_env *env, const dray_region_options *options, int32_t *out_node,
+                              dray_error *error);
+
 /// Fills fd, direct_fd and the alignments from an open descriptor that the region takes over.
 /// Direct I/O that the file system refuses is not an error: direct_fd stays -1.
 void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, bool writable,

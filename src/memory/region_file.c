@@ -9,9 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    alignment_fallback = 4096
-}; // when the kernel does not tell: right for every disk but zoned ones
+enum { sector_most = 65536 }; // no disk has larger ones
+
+/// Where the kernel does not tell how direct I/O must be aligned: like the file system's blocks, which are
+/// whole sectors of the disk.
+static uint32_t block_alignment(const drayi_file_facts *facts)
+{
+    uint32_t block = facts->block_bytes;
+    return drayi_is_power_of_two(block) && block >= 512 ? (uint32_t)drayi_min(block, sector_most)
+                                                        : sector_most;
+}
 
 /// Does the file system keep the file's bytes in memory and nowhere else? Unknown counts as no.
 static bool lives_in_memory(const drayi_os *os, int fd)
@@ -22,7 +29,7 @@ static bool lives_in_memory(const drayi_os *os, int fd)
     return os->fstatfs_magic(fd, &magic) >= 0 && (magic == tmpfs || magic == ramfs);
 }
 
-/// Direct I/O on a second open file, with the alignments the kernel names (or the fall-back).
+/// Direct I/O on a second open file, with the alignments the kernel names.
 static void direct_open(dray_region *region, bool writable, const drayi_file_facts *facts)
 {
     const drayi_os *os = region->env->os;
@@ -33,9 +40,9 @@ static void direct_open(dray_region *region, bool writable, const drayi_file_fac
         return;
     region->native.direct_fd = fd;
     region->native.direct_memory_align =
-        facts->direct_known ? facts->direct_memory_align : alignment_fallback;
+        facts->direct_known ? facts->direct_memory_align : block_alignment(facts);
     region->native.direct_offset_align =
-        facts->direct_known ? facts->direct_offset_align : alignment_fallback;
+        facts->direct_known ? facts->direct_offset_align : block_alignment(facts);
 }
 
 void drayi_region_take_file(dray_region *region, int fd, uint64_t file_offset, bool writable,

@@ -4,6 +4,7 @@
 /// behind an aligned address, the mapping simply begins that much earlier.
 #include "base/checked.h"
 #include "memory/lock.h"
+#include "memory/numa.h"
 #include "memory/region.h"
 #include "memory/region_device.h"
 #include "memory/room.h"
@@ -89,6 +90,44 @@ static dray_status memory_settle(dray_region *region, const dray_region_options 
     return DRAY_OK;
 }
 
+dray_status drayi_region_node(drayi_env *env, const dray_region_options *options, int32_t *out_node,
+                              dray_error *error)
+{
+    const struct dray_device *near = options->numa_device ? options->numa_device : options->device;
+    *out_node = options->numa_node;
+    if (options->numa == DRAY_NUMA_NODE)
+        return DRAY_OK;
+    if (options->numa != DRAY_NUMA_NEAR || !near)
+        return dray_fail(error, DRAY_E_INVALID,
+                         "create region: numa is %d%s; 0, 1, and 2 with a device are possible",
+                         (int)options->numa, near ? "" : " without a device");
+    const drayi_region_maker *maker = drayi_region_maker_of(near);
+    *out_node = maker->node(near);
+    if (*out_node < 0 && env->os->node_count() <= 1)
+        *out_node = 0; // there is no other
+    if (*out_node >= 0)
+        return DRAY_OK;
+    return dray_fail(error, DRAY_E_UNSUPPORTED,
+                     "create region near %s: its driver does not tell which NUMA node is its own; "
+                     "name one (DRAY_NUMA_NODE)",
+                     maker->name(near));
+}
+
+/// Pages come from their node, if one is meant; when they are there, each is looked at.
+static dray_status memory_settle_on_node(dray_region *region, const dray_region_options *options,
+                                         dray_error *error)
+{
+    int32_t node;
+    if (options->numa == DRAY_NUMA_ANY)
+        return memory_settle(region, options, error);
+    DRAY_TRY(drayi_region_node(region->env, options, &node, error));
+    DRAY_TRY(drayi_numa_ask(region->env, region->mapping, region->mapping_bytes, node, error));
+    DRAY_TRY(memory_settle(region, options, error));
+    if (options->on_demand)
+        return DRAY_OK;
+    return drayi_numa_check(region->env, region->mapping, region->mapping_bytes, node, error);
+}
+
 static dray_status memory_build(dray_region *region, const dray_region_options *options,
                                 dray_error *error)
 {
@@ -100,13 +139,45 @@ static dray_status memory_build(dray_region *region, const dray_region_options *
         DRAY_TRY(drayi_room_check(region->env, options->bytes, "create region", error));
     DRAY_TRY(memory_map(region, options, alignment, error));
     region->native.writable = 1;
-    return memory_settle(region, options, error);
+    return memory_settle_on_node(region, options, error);
+}
+
+static dray_status kind_check(const dray_region_options *options, dray_error *error)
+{
+    bool memory = options->storage == DRAY_STORAGE_SYSTEM || options->storage == DRAY_STORAGE_PINNED;
+    if (memory || (options->storage == DRAY_STORAGE_NULL && options->numa == DRAY_NUMA_ANY))
+        return DRAY_OK;
+    return dray_fail(error, DRAY_E_INVALID,
+                     "create region: %s storage is not made here%s (system, pinned, null are)",
+                     dray_storage_name(options->storage),
+                     options->numa == DRAY_NUMA_ANY ? "" : ", or has no node");
+}
+
+dray_status drayi_region_make_memory(drayi_env *env, const dray_region_options *given,
+                                     dray_region **out_region, dray_error *error)
+{
+    dray_region_options options = *given;
+    dray_region *region;
+    if (options.storage == 0)
+        options.storage = DRAY_STORAGE_SYSTEM;
+    if (options.alignment == 0)
+        options.alignment = env->os->page_bytes();
+    DRAY_TRY(options_check(&options, error));
+    DRAY_TRY(kind_check(&options, error));
+    DRAY_TRY(drayi_region_new(env, options.storage, options.bytes, NULL, &region, error));
+    region->native.writable = 1;
+    dray_status status =
+        options.storage == DRAY_STORAGE_NULL ? DRAY_OK : memory_build(region, &options, error);
+    if (status != DRAY_OK)
+        dray_region_release(region);
+    else
+        *out_region = region;
+    return status;
 }
 
 dray_status dray_region_create(dray_context *context, const dray_region_options *given,
                                dray_region **out_region, dray_error *error)
 {
-    drayi_env *env = drayi_env_of(context);
     dray_region_options options;
     DRAY_TRY(drayi_options(&options, sizeof(options), given, "dray_region_options", error));
     if (options.device && options.storage)
@@ -117,23 +188,5 @@ dray_status dray_region_create(dray_context *context, const dray_region_options 
         return dray_fail(error, DRAY_E_INVALID, "create region: %s",
                          options.device ? "a device is given, but no storage kind"
                                         : "device and managed memory need a device");
-    if (options.storage == 0)
-        options.storage = DRAY_STORAGE_SYSTEM;
-    if (options.alignment == 0)
-        options.alignment = env->os->page_bytes();
-    DRAY_TRY(options_check(&options, error));
-    bool memory = options.storage == DRAY_STORAGE_SYSTEM || options.storage == DRAY_STORAGE_PINNED;
-    if (!memory && options.storage != DRAY_STORAGE_NULL)
-        return dray_fail(error, DRAY_E_INVALID,
-                         "create region: %s storage is not made here (system, pinned, null are)",
-                         dray_storage_name(options.storage));
-    dray_region *region;
-    DRAY_TRY(drayi_region_new(env, options.storage, options.bytes, NULL, &region, error));
-    region->native.writable = 1;
-    dray_status status = memory ? memory_build(region, &options, error) : DRAY_OK;
-    if (status != DRAY_OK)
-        dray_region_release(region);
-    else
-        *out_region = region;
-    return status;
+    return drayi_region_make_memory(drayi_env_of(context), &options, out_region, error);
 }

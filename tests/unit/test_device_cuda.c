@@ -275,6 +275,31 @@ static void success_without_anything_is_an_error(void **state)
     }
 }
 
+/// The driver puts its own allocations where it likes, so ours are registered with it.
+static void memory_near_a_device_is_ours_and_the_driver_locks_it(void **state)
+{
+    (void)state;
+    device_rig_reset();
+    dray_context *context = device_rig_context(NULL, 0);
+    dray_device *device;
+    dray_region *region;
+    dray_error error = {0};
+    assert_int_equal(dray_device_open(context, "cuda:0", &device, NULL), DRAY_OK);
+    dray_region_options options = {.struct_bytes = sizeof(options),
+                                   .storage = DRAY_STORAGE_PINNED,
+                                   .bytes = 8192,
+                                   .device = device,
+                                   .numa = DRAY_NUMA_NODE};
+    if (dray_region_create(context, &options, &region, &error) != DRAY_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(device_rig_standin_counts().registrations, 1);
+    assert_int_equal(device_rig_standin_counts().host_allocations, 0);
+    dray_region_release(region);
+    assert_int_equal(device_rig_standin_counts().registrations, 0);
+    dray_device_release(device);
+    dray_context_destroy(context);
+}
+
 static void memory_that_is_locked_twice_is_refused(void **state)
 {
     (void)state;
@@ -353,6 +378,7 @@ int main(void)
         cmocka_unit_test(without_the_batch_call_copies_go_one_by_one),
         cmocka_unit_test(errors_carry_code_and_name),
         cmocka_unit_test(success_without_anything_is_an_error),
+        cmocka_unit_test(memory_near_a_device_is_ours_and_the_driver_locks_it),
         cmocka_unit_test(memory_that_is_locked_twice_is_refused),
         cmocka_unit_test(memory_of_others_is_given_back_their_way),
     };
