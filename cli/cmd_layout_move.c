@@ -98,6 +98,13 @@ static bool parse_blocks(const char *text, void *field, option_problem *problem)
     }
 }
 
+static void move_drop(void *values)
+{
+    move_values *given = values;
+    free(given->blocks.ids);
+    free(given->to_blocks.ids);
+}
+
 static bool parse_layers(const char *text, void *field, option_problem *problem)
 {
     layer_range *range = field;
@@ -379,8 +386,6 @@ static void job_end(move_job *job, bool failed)
     for (size_t i = 0; i < job->reason_count; i++)
         free(job->reasons[i]);
     free(job->reasons);
-    free(job->given->blocks.ids);
-    free(job->given->to_blocks.ids);
 }
 
 static int layout_move_run(const void *values)
@@ -441,4 +446,5 @@ const command command_layout_move = {
     .values_bytes = sizeof(move_values),
     .check = move_check,
     .run = layout_move_run,
+    .drop = move_drop,
 };

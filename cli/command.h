@@ -23,6 +23,7 @@ typedef struct command {
     /// Options that contradict each other; may be NULL.
     bool (*check)(const void *values, option_problem *problem);
     int (*run)(const void *values);
+    void (*drop)(void *values); // frees what reading the options allocated, used or not; may be NULL
 } command;
 
 extern const command command_inspect, command_load, command_copy, command_verify, command_manifest,

@@ -153,6 +153,8 @@ static int run_command(const command *verb, int count, char *const *arguments)
         code = wrong_usage(verb, wants_json(count, arguments), &problem);
     else
         code = verb->run(values);
+    if (values && verb->drop)
+        verb->drop(values);
     free(values);
     return code;
 }
