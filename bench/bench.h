@@ -68,6 +68,14 @@ typedef struct bench_weights_options {
 dray_status bench_weights(dray_context *context, const bench_weights_options *options, FILE *out,
                           dray_error *error);
 
+typedef struct bench_hints_options {
+    const char *scratch; // folder on a disk, for the file that the bench makes
+    uint64_t file_bytes; // of it; 0: only planning
+    uint32_t rounds;
+} bench_hints_options;
+dray_status bench_hints(dray_context *context, const bench_hints_options *options, FILE *out,
+                        dray_error *error);
+
 typedef struct bench_transfer_options {
     const char *disk;        // folder on a disk; NULL: none
     const char *tmpfs;       // folder on a tmpfs; NULL: none

@@ -13,6 +13,7 @@ static const command *const parts[] = {
     &command_bench_weights,
     &command_bench_transfer,
     &command_bench_layout,
+    &command_bench_hints,
     NULL,
 };
 

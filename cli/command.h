@@ -29,8 +29,8 @@ typedef struct command {
 extern const command command_inspect, command_load, command_copy, command_verify, command_manifest,
     command_info, command_devices, command_bench, command_bench_weights, command_bench_transfer,
     command_bench_layout, command_agent, command_agent_serve;
-extern const command command_hints, command_hints_explain, command_hints_apply, command_hints_probe,
-    command_hints_simulate;
+extern const command command_bench_hints, command_hints, command_hints_explain, command_hints_apply,
+    command_hints_probe, command_hints_simulate;
 extern const command command_module, command_module_kinds, command_module_inspect,
     command_module_call, command_module_tree, command_module_bundle, command_module_unbundle;
 extern const command command_layout, command_layout_plan, command_layout_move;

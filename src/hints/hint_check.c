@@ -32,8 +32,9 @@ enum {
 };
 
 typedef struct claim {
-    const placed *by; // NULL: nobody's yet
-    uint64_t value;   // of an axis
+    bool is_made;
+    placed by;
+    uint64_t value; // of an axis
 } claim;
 
 typedef struct checker {
@@ -45,7 +46,7 @@ typedef struct checker {
 
 static const dray_hint_entry *entry_of(const checker *check, const placed *at)
 {
-    return &check->plan->entries[at->index];
+    return drayi_hint_entry(check->plan, at->index);
 }
 
 // --- messages ----------------------------------------------------------------------------------------
@@ -118,20 +119,20 @@ static bool share_page(const checker *check, const placed *first, const placed *
 
 static void claim_keep(claim *slot, const placed *by, uint64_t value)
 {
-    if (!slot->by || slot->by->spot.space != by->spot.space || slot->by->end < by->end)
-        *slot = (claim){.by = by, .value = value};
+    if (!slot->is_made || slot->by.spot.space != by->spot.space || slot->by.end < by->end)
+        *slot = (claim){.is_made = true, .by = *by, .value = value};
 }
 
 static dray_status claim_axis(checker *check, unsigned slot_index, const placed *by, uint64_t value)
 {
     claim *slot = &check->slots[slot_index];
-    if (slot->by && share_page(check, slot->by, by)) {
+    if (slot->is_made && share_page(check, &slot->by, by)) {
         if (slot->value != value)
-            return contradicts(check, slot->by, by);
-        bool both_advice = entry_of(check, slot->by)->kind == DRAY_HINT_ADVICE &&
+            return contradicts(check, &slot->by, by);
+        bool both_advice = entry_of(check, &slot->by)->kind == DRAY_HINT_ADVICE &&
                            entry_of(check, by)->kind == DRAY_HINT_ADVICE;
-        if (both_advice && share_bytes(slot->by, by))
-            return said_twice(check, slot->by, by);
+        if (both_advice && share_bytes(&slot->by, by))
+            return said_twice(check, &slot->by, by);
     }
     claim_keep(slot, by, value);
     return DRAY_OK;
@@ -192,11 +193,11 @@ static bool same_wish(const dray_hint_entry *left, const dray_hint_entry *right)
 static dray_status claim_kind(checker *check, unsigned slot_index, const placed *by)
 {
     claim *slot = &check->slots[slot_index];
-    if (slot->by && share_bytes(slot->by, by))
-        return said_twice(check, slot->by, by);
-    if (slot->by && share_page(check, slot->by, by) &&
-        !same_wish(entry_of(check, slot->by), entry_of(check, by)))
-        return contradicts(check, slot->by, by);
+    if (slot->is_made && share_bytes(&slot->by, by))
+        return said_twice(check, &slot->by, by);
+    if (slot->is_made && share_page(check, &slot->by, by) &&
+        !same_wish(entry_of(check, &slot->by), entry_of(check, by)))
+        return contradicts(check, &slot->by, by);
     claim_keep(slot, by, 0);
     return DRAY_OK;
 }
@@ -233,32 +234,43 @@ static int by_place(const void *left, const void *right, const void *self)
     return a->spot.first < b->spot.first ? -1 : a->spot.first > b->spot.first;
 }
 
-static dray_status walk(const dray_hint_plan *plan, const placed *places, dray_error *error)
+static placed place_of(const dray_hint_plan *plan, uint64_t index)
 {
-    checker check = {.plan = plan, .page_bytes = plan->env->os->page_bytes(), .error = error};
-    for (uint64_t i = 0; i < plan->count; i++)
-        DRAY_TRY(claim_entry(&check, &places[i]));
+    const dray_hint_range *range = &drayi_hint_entry(plan, index)->range;
+    drayi_hint_spot spot = drayi_hint_spot_of(range);
+    return (placed){.spot = spot, .end = spot.first + range->bytes, .index = index};
+}
+
+static checker checker_of(const dray_hint_plan *plan, dray_error *error)
+{
+    return (checker){.plan = plan, .page_bytes = plan->env->os->page_bytes(), .error = error};
+}
+
+/// Entries that were added in the order of their addresses need no list of their own.
+static dray_status walk_sorted(const dray_hint_plan *plan, dray_error *error)
+{
+    checker check = checker_of(plan, error);
+    for (uint64_t i = 0; i < plan->count; i++) {
+        placed at = place_of(plan, i);
+        DRAY_TRY(claim_entry(&check, &at));
+    }
     return DRAY_OK;
 }
 
 static void places_fill(const dray_hint_plan *plan, placed *places)
 {
-    for (uint64_t i = 0; i < plan->count; i++) {
-        drayi_hint_spot spot = drayi_hint_spot_of(&plan->entries[i].range);
-        places[i] =
-            (placed){.spot = spot, .end = spot.first + plan->entries[i].range.bytes, .index = i};
-    }
+    for (uint64_t i = 0; i < plan->count; i++)
+        places[i] = place_of(plan, i);
 }
 
-static dray_status sort_places(drayi_env *env, placed *places, uint64_t count, dray_error *error)
+/// `places` has room for all entries twice.
+static dray_status walk_unsorted(const dray_hint_plan *plan, placed *places, dray_error *error)
 {
-    if (drayi_in_order(places, count, sizeof(*places), by_place, NULL))
-        return DRAY_OK;
-    placed *scratch = drayi_alloc_array(env, count, sizeof(*scratch), error);
-    if (!scratch)
-        return DRAY_E_NOMEM;
-    drayi_sort(places, scratch, count, sizeof(*places), by_place, NULL);
-    drayi_free(env, scratch, (size_t)count * sizeof(*scratch));
+    checker check = checker_of(plan, error);
+    places_fill(plan, places);
+    drayi_sort(places, places + plan->count, plan->count, sizeof(*places), by_place, NULL);
+    for (uint64_t i = 0; i < plan->count; i++)
+        DRAY_TRY(claim_entry(&check, &places[i]));
     return DRAY_OK;
 }
 
@@ -269,15 +281,12 @@ dray_status dray_hint_plan_check(const dray_hint_plan *plan, dray_error *error)
             *error = plan->mistake;
         return plan->mistake.status;
     }
-    if (plan->count < 2)
-        return DRAY_OK;
-    placed *places = drayi_alloc_array(plan->env, plan->count, sizeof(*places), error);
+    if (plan->is_sorted)
+        return walk_sorted(plan, error);
+    placed *places = drayi_alloc_array_raw(plan->env, plan->count, 2 * sizeof(*places), error);
     if (!places)
         return DRAY_E_NOMEM;
-    places_fill(plan, places);
-    dray_status status = sort_places(plan->env, places, plan->count, error);
-    if (status == DRAY_OK)
-        status = walk(plan, places, error);
-    drayi_free(plan->env, places, (size_t)plan->count * sizeof(*places));
+    dray_status status = walk_unsorted(plan, places, error);
+    drayi_free(plan->env, places, (size_t)plan->count * 2 * sizeof(*places));
     return status;
 }

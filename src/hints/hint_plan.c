@@ -15,6 +15,7 @@ dray_status dray_hint_plan_create(dray_context *context, dray_hint_plan **out_pl
     if (!plan)
         return DRAY_E_NOMEM;
     plan->env = env;
+    plan->is_sorted = true;
     *out_plan = plan;
     return DRAY_OK;
 }
@@ -24,7 +25,9 @@ void dray_hint_plan_destroy(dray_hint_plan *plan)
     if (!plan)
         return;
     drayi_env *env = plan->env;
-    drayi_free(env, plan->entries, (size_t)plan->capacity * sizeof(plan->entries[0]));
+    for (uint64_t i = 0; i < plan->block_count; i++)
+        drayi_free(env, plan->blocks[i], DRAYI_HINT_BLOCK * sizeof(dray_hint_entry));
+    drayi_free(env, plan->blocks, (size_t)plan->block_capacity * sizeof(plan->blocks[0]));
     drayi_free(env, plan, sizeof(*plan));
 }
 
@@ -71,14 +74,35 @@ static dray_status entry_check(const dray_hint_entry *entry, dray_error *error)
                      (int)entry->kind);
 }
 
+static dray_status block_add(dray_hint_plan *plan, dray_error *error)
+{
+    DRAY_TRY(drayi_grow(plan->env, (void **)&plan->blocks, &plan->block_capacity,
+                        plan->block_count + 1, sizeof(plan->blocks[0]), error));
+    dray_hint_entry *block =
+        drayi_alloc_array_raw(plan->env, DRAYI_HINT_BLOCK, sizeof(dray_hint_entry), error);
+    if (!block)
+        return DRAY_E_NOMEM;
+    plan->blocks[plan->block_count++] = block;
+    return DRAY_OK;
+}
+
+static bool lies_behind(drayi_hint_spot spot, drayi_hint_spot last)
+{
+    return spot.space != last.space ? spot.space > last.space : spot.first >= last.first;
+}
+
 static dray_status plan_add(dray_hint_plan *plan, const dray_hint_entry *entry, dray_error *error)
 {
     DRAY_TRY(entry_check(entry, error));
-    if (plan->count == plan->capacity)
-        DRAY_TRY(drayi_grow(plan->env, (void **)&plan->entries, &plan->capacity, plan->count + 1,
-                            sizeof(plan->entries[0]), error));
-    plan->entries[plan->count++] = *entry;
+    if (plan->count == plan->block_count * DRAYI_HINT_BLOCK)
+        DRAY_TRY(block_add(plan, error));
+    drayi_hint_spot spot = drayi_hint_spot_of(&entry->range);
+    plan->blocks[plan->count / DRAYI_HINT_BLOCK][plan->count % DRAYI_HINT_BLOCK] = *entry;
+    plan->is_sorted &= plan->count == 0 || lies_behind(spot, plan->last);
     plan->has_advice |= entry->kind == DRAY_HINT_ADVICE;
+    plan->prefetches += entry->kind == DRAY_HINT_PREFETCH;
+    plan->last = spot;
+    plan->count++;
     return DRAY_OK;
 }
 
@@ -143,5 +167,5 @@ bool dray_hint_plan_is_empty(const dray_hint_plan *plan)
 
 const dray_hint_entry *dray_hint_plan_at(const dray_hint_plan *plan, uint64_t index)
 {
-    return index < plan->count ? &plan->entries[index] : NULL;
+    return index < plan->count ? drayi_hint_entry(plan, index) : NULL;
 }

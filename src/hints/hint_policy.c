@@ -128,10 +128,9 @@ uint32_t dray_hint_policy_advice(const dray_hint_policy *policy, dray_hint_advic
         advice_put(out, &count, DRAY_HINT_SET_READ_MOSTLY, (dray_hint_location){0});
     if (policy->preferred.place != DRAY_HINT_NOWHERE)
         advice_put(out, &count, DRAY_HINT_SET_PREFERRED, policy->preferred);
-    for (uint32_t device = 0; device < DRAY_HINT_DEVICES_MAX; device++) {
-        if (policy->accessed_by.devices >> device & 1)
-            advice_put(out, &count, DRAY_HINT_SET_ACCESSED_BY, dray_hint_at_device(device));
-    }
+    for (uint64_t rest = policy->accessed_by.devices; rest; rest &= rest - 1)
+        advice_put(out, &count, DRAY_HINT_SET_ACCESSED_BY,
+                   dray_hint_at_device((uint32_t)__builtin_ctzll(rest)));
     if (policy->accessed_by.host)
         advice_put(out, &count, DRAY_HINT_SET_ACCESSED_BY, dray_hint_at_host());
     return count;

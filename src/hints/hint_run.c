@@ -40,7 +40,8 @@ static dray_status look_at_all(dray_hint_run *run, const dray_hint_plan *plan, s
 {
     const dray_hints *hints = run->hints;
     for (uint64_t i = 0; i < plan->count; i++) {
-        const dray_hint_entry *entry = &plan->entries[i], *last = i > 0 ? entry - 1 : NULL;
+        const dray_hint_entry *entry = drayi_hint_entry(plan, i);
+        const dray_hint_entry *last = i > 0 ? drayi_hint_entry(plan, i - 1) : NULL;
         if (says_nothing(entry))
             continue;
         if (last && !says_nothing(last) && last->range.region &&
@@ -87,10 +88,10 @@ static dray_status read_states(dray_hint_run *run, const dray_hint_plan *plan, s
 {
     uint64_t next = 0;
     for (uint64_t i = 0; i < plan->count; i++) {
-        if (!resets(&plan->entries[i]))
+        if (!resets(drayi_hint_entry(plan, i)))
             continue;
         dray_status status =
-            state_of_parts(run, &plan->entries[i].range, &seen->states[next], error);
+            state_of_parts(run, &drayi_hint_entry(plan, i)->range, &seen->states[next], error);
         if (status != DRAY_OK)
             return dray_fail_within(error, status, "hint %" PRIu64 ": what reset has to unset", i);
         seen->set_now[i] = &seen->states[next++];
@@ -104,7 +105,7 @@ static dray_status survey_make(dray_hint_run *run, const dray_hint_plan *plan, s
     drayi_env *env = run->env;
     seen->count = plan->count;
     for (uint64_t i = 0; run->hints->ops->state && i < plan->count; i++)
-        seen->state_count += resets(&plan->entries[i]);
+        seen->state_count += resets(drayi_hint_entry(plan, i));
     seen->memories = drayi_alloc_array(env, seen->count, sizeof(seen->memories[0]), error);
     seen->set_now = drayi_alloc_array(env, seen->count, sizeof(seen->set_now[0]), error);
     seen->states = drayi_alloc_array(env, seen->state_count, sizeof(seen->states[0]), error);
@@ -163,7 +164,7 @@ static dray_status run_build(dray_hint_run *run, const dray_hint_plan *plan,
         return DRAY_E_NOMEM;
     for (uint64_t i = 0; i < plan->count; i++)
         run->entries[i].result.bytes_covered =
-            covered_bytes(&plan->entries[i].range, run->hints->abilities.page_bytes);
+            covered_bytes(&drayi_hint_entry(plan, i)->range, run->hints->abilities.page_bytes);
     drayi_judge_begin(run);
     return DRAY_OK;
 }

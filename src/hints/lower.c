@@ -128,13 +128,11 @@ bool drayi_lower_inwards(const dray_hint_range *range, uint64_t page_bytes, dray
 
 // --- devices and nodes exist ---------------------------------------------------------------------------
 
-static dray_status location_exists(const dray_hint_abilities *abilities,
-                                   const drayi_hint_piece *piece, dray_hint_location location,
-                                   dray_error *error)
+static dray_status location_exists(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
+                                   dray_hint_location location, dray_error *error)
 {
-    bool has_devices =
-        strcmp(abilities->family, "host") != 0; // where none is known, devices are skipped
-    if (location.place == DRAY_HINT_DEVICE && has_devices &&
+    const dray_hint_abilities *abilities = lower->abilities;
+    if (location.place == DRAY_HINT_DEVICE && !lower->on_host && // there they are skipped
         location.index >= abilities->device_count)
         return drayi_lower_fail(piece, error, "device %u: %s has %u device%s, numbered from 0",
                                 location.index, abilities->family, abilities->device_count,
@@ -145,22 +143,22 @@ static dray_status location_exists(const dray_hint_abilities *abilities,
     return DRAY_OK;
 }
 
-static dray_status locations_exist(const dray_hint_abilities *abilities,
-                                   const drayi_hint_piece *piece, dray_error *error)
+static dray_status locations_exist(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
+                                   dray_error *error)
 {
     const dray_hint_entry *entry = piece->entry;
     switch (entry->kind) {
     case DRAY_HINT_POLICY:
-        DRAY_TRY(location_exists(abilities, piece, entry->policy.preferred, error));
-        for (uint32_t device = 0; device < DRAY_HINT_DEVICES_MAX; device++) {
-            if (entry->policy.accessed_by.devices >> device & 1)
-                DRAY_TRY(location_exists(abilities, piece, dray_hint_at_device(device), error));
+        DRAY_TRY(location_exists(lower, piece, entry->policy.preferred, error));
+        for (uint64_t rest = entry->policy.accessed_by.devices; rest; rest &= rest - 1) {
+            uint32_t device = (uint32_t)__builtin_ctzll(rest);
+            DRAY_TRY(location_exists(lower, piece, dray_hint_at_device(device), error));
         }
         return DRAY_OK;
     case DRAY_HINT_ADVICE:
-        return location_exists(abilities, piece, entry->advice.location, error);
+        return location_exists(lower, piece, entry->advice.location, error);
     case DRAY_HINT_PREFETCH:
-        return location_exists(abilities, piece, entry->location, error);
+        return location_exists(lower, piece, entry->location, error);
     case DRAY_HINT_RELEASE:
     case DRAY_HINT_HUGE_PAGES:
         return DRAY_OK;
@@ -189,7 +187,7 @@ static void demand_of(const dray_hint_plan *plan, demand *out)
 {
     *out = (demand){0};
     for (uint64_t i = 0; i < plan->count; i++) {
-        const dray_hint_entry *entry = &plan->entries[i];
+        const dray_hint_entry *entry = drayi_hint_entry(plan, i);
         if (entry->kind == DRAY_HINT_PREFETCH)
             demand_add(out->prefetched, entry->location, entry->range.bytes);
         else if (entry->kind == DRAY_HINT_POLICY)
@@ -271,8 +269,7 @@ static dray_hint_memory memory_of(const drayi_hint_lowerer *lower, uint64_t inde
 {
     if (lower->facts.memories)
         return lower->facts.memories[index];
-    return memory_guess(&lower->plan->entries[index].range,
-                        strcmp(lower->abilities->family, "host") == 0);
+    return memory_guess(&drayi_hint_entry(lower->plan, index)->range, lower->on_host);
 }
 
 static bool same_memory(const dray_hint_memory *left, const dray_hint_memory *right)
@@ -316,15 +313,15 @@ static drayi_hint_piece piece_at(const drayi_hint_lowerer *lower, uint64_t index
 {
     const dray_hint_plan *plan = lower->plan;
     drayi_hint_piece piece = {
-        .entry = &plan->entries[index],
+        .entry = drayi_hint_entry(plan, index),
         .index = index,
         .count = 1,
-        .range = plan->entries[index].range,
+        .range = drayi_hint_entry(plan, index)->range,
         .memory = memory_of(lower, index),
         .state = lower->facts.states ? lower->facts.states[index] : NULL,
     };
     for (uint64_t next = index + 1; next < plan->count; next++) {
-        const dray_hint_entry *entry = &plan->entries[next];
+        const dray_hint_entry *entry = drayi_hint_entry(plan, next);
         if (!same_wish(piece.entry, entry) || !touch(&piece.range, &entry->range))
             break;
         dray_hint_memory memory = memory_of(lower, next);
@@ -358,7 +355,7 @@ static dray_status lower_all(drayi_hint_lowerer *lower, lower_fn family, dray_er
         bool says_nothing = piece.entry->kind == DRAY_HINT_POLICY &&
                             dray_hint_policy_is_default(&piece.entry->policy);
         if (!says_nothing) {
-            DRAY_TRY(locations_exist(lower->abilities, &piece, error));
+            DRAY_TRY(locations_exist(lower, &piece, error));
             DRAY_TRY(family(lower, &piece, error));
         }
         i += piece.count;
@@ -366,12 +363,18 @@ static dray_status lower_all(drayi_hint_lowerer *lower, lower_fn family, dray_er
     return DRAY_OK;
 }
 
-static uint64_t prefetches(const dray_hint_plan *plan)
+/// Room for a call per entry; what is not written is never touched.
+static dray_status lists_reserve(dray_hint_lowering *out, uint64_t count, dray_error *error)
 {
-    uint64_t count = 0;
-    for (uint64_t i = 0; i < plan->count; i++)
-        count += plan->entries[i].kind == DRAY_HINT_PREFETCH;
-    return count;
+    out->ranges = drayi_alloc_array_raw(out->env, count, sizeof(out->ranges[0]), error);
+    if (!out->ranges)
+        return DRAY_E_NOMEM;
+    out->range_capacity = count;
+    out->calls = drayi_alloc_array_raw(out->env, count, sizeof(out->calls[0]), error);
+    if (!out->calls)
+        return DRAY_E_NOMEM;
+    out->call_capacity = count;
+    return DRAY_OK;
 }
 
 static dray_status lowering_build(drayi_hint_lowerer *lower, const dray_hint_lower_options *options,
@@ -386,8 +389,9 @@ static dray_status lowering_build(drayi_hint_lowerer *lower, const dray_hint_low
     DRAY_TRY(dray_hint_plan_check(lower->plan, error));
     if (!options->oversubscribe)
         DRAY_TRY(admit(lower->plan, lower->abilities, options, error));
+    DRAY_TRY(lists_reserve(lower->out, lower->plan->count, error));
     lower->admitted = !options->oversubscribe;
-    lower->plan_many = prefetches(lower->plan) > 1;
+    lower->plan_many = lower->plan->prefetches > 1;
     return lower_all(lower, family, error);
 }
 
@@ -407,6 +411,7 @@ dray_status drayi_hint_lower(const dray_hint_plan *plan, const dray_hint_abiliti
         .out = lowering,
         .plan = plan,
         .abilities = abilities,
+        .on_host = strcmp(abilities->family, "host") == 0,
         .lockable_bytes = abilities->lockable_bytes,
         .batch_entry = UINT64_MAX,
     };

@@ -38,6 +38,7 @@ typedef struct drayi_hint_lowerer {
     const dray_hint_plan *plan;
     const dray_hint_abilities *abilities;
     drayi_hint_facts facts;
+    bool on_host;            // the family
     bool admitted;           // everything fits: order does not matter, batches may be used
     uint64_t lockable_bytes; // left
     bool plan_many;          // more than one prefetch: worth a batch
