@@ -154,9 +154,8 @@ static bool number_read(line_reader *reader, uint64_t limit, uint64_t *out)
         unsigned digit = digit_of(*reader->at);
         if (digit >= base)
             break;
-        if (digit > limit || value > (limit - digit) / base)
+        if (!drayi_mul(value, base, &value) || !drayi_add(value, digit, &value) || value > limit)
             return false;
-        value = value * base + digit;
     }
     *out = value;
     return reader->at > first && is_word_end(reader);

@@ -170,22 +170,61 @@ drayi_migration_policy drayi_migration_policy_at(const drayi_migration *model, u
 
 // --- faults ----------------------------------------------------------------------------------------
 
+/// One level of the tree over a block's pieces: its aligned parts of `size` pieces, each a field of so many
+/// bits in one word, so that all of them are looked at together.
+typedef struct density_level {
+    uint32_t low_halves; // the lower half of every field
+    uint32_t enough; // added to a count, it sets the field's top bit when that is over 51 percent
+    uint32_t top_bits;
+    unsigned size;
+} density_level;
+
+static const density_level density_levels[] = {
+    {UINT32_C(0x55555555), 0, UINT32_C(0xaaaaaaaa), 2}, // 2 of 2: the count's own top bit
+    {UINT32_C(0x33333333), UINT32_C(0x55555555), UINT32_C(0x88888888), 4},   // 3: 8 - 3
+    {UINT32_C(0x0f0f0f0f), UINT32_C(0x7b7b7b7b), UINT32_C(0x80808080), 8},   // 5: 128 - 5
+    {UINT32_C(0x00ff00ff), UINT32_C(0x7ff77ff7), UINT32_C(0x80008000), 16},  // 9: 2^15 - 9
+    {UINT32_C(0x0000ffff), UINT32_C(0x7fffffef), UINT32_C(0x80000000), 32}}; // 17: 2^31 - 17
+_Static_assert(DRAYI_MIGRATION_DENSITY == 51, "the counts that are enough are worked out for it");
+
 /// What a fault brings besides what was touched: of every aligned part of the block that would be there
-/// to more than 51 percent, the rest.
-static uint32_t density_grow(uint32_t there, uint32_t faulted, uint32_t valid)
+/// to more than 51 percent, the rest. For a whole block.
+static uint32_t density_grow_whole(uint32_t there, uint32_t faulted)
+{
+    uint32_t counts = there | faulted; // per field, of all sizes from 1 up
+    uint32_t hit = faulted;            // fields with a faulted piece, as full fields
+    uint32_t extra = 0;
+    for (size_t i = 0; i < sizeof(density_levels) / sizeof(density_levels[0]); i++) {
+        const density_level *level = &density_levels[i];
+        const unsigned half = level->size / 2;
+        counts = (counts & level->low_halves) + (counts >> half & level->low_halves);
+        hit |= (hit & level->low_halves) << half | (hit >> half & level->low_halves);
+        const uint32_t over = (counts + level->enough) & level->top_bits;
+        extra |= ((over - (over >> (level->size - 1))) | over) & hit; // full fields of those over
+    }
+    return extra & ~faulted;
+}
+
+/// The same for a last block that is not whole: 51 percent of the pieces that exist.
+static uint32_t density_grow_part(uint32_t there, uint32_t faulted, uint32_t valid)
 {
     uint32_t extra = 0;
     for (unsigned size = 2; size <= DRAYI_MIGRATION_PIECES; size *= 2) {
         const uint32_t low = UINT32_MAX >> (DRAYI_MIGRATION_PIECES - size);
         for (unsigned at = 0; at < DRAYI_MIGRATION_PIECES; at += size) {
             const uint32_t part = low << at & valid;
-            const int filled = __builtin_popcount((there | faulted) & part);
-            if ((part & faulted) &&
-                filled * 100 > __builtin_popcount(part) * DRAYI_MIGRATION_DENSITY)
+            const unsigned filled = drayi_piece_count((there | faulted) & part);
+            if ((part & faulted) && filled * 100 > drayi_piece_count(part) * DRAYI_MIGRATION_DENSITY)
                 extra |= part;
         }
     }
     return extra & ~faulted;
+}
+
+static uint32_t density_grow(uint32_t there, uint32_t faulted, uint32_t valid)
+{
+    return valid == UINT32_MAX ? density_grow_whole(there, faulted)
+                               : density_grow_part(there, faulted, valid);
 }
 
 /// Pieces that are, or begin, at `at`, made usable by `processor` from afar.
@@ -312,8 +351,7 @@ void drayi_migration_prefetch(drayi_migration *model, unsigned processor, uint64
         uint32_t came = model->blocks[part.block].policy.read_mostly
                             ? drayi_pieces_copy(model, part.block, pieces, processor)
                             : drayi_pieces_move(model, part.block, pieces, processor);
-        model->counts.prefetched_bytes +=
-            (uint64_t)__builtin_popcount(came) * DRAYI_MIGRATION_PIECE_BYTES;
+        model->counts.prefetched_bytes += drayi_piece_count(came) * DRAYI_MIGRATION_PIECE_BYTES;
         drayi_serviced(model, part.block, processor);
     }
 }
@@ -334,8 +372,7 @@ uint64_t drayi_migration_resident(const drayi_migration *model, unsigned process
     block_part part;
     while (part_next(&offset, &bytes, &part)) {
         uint32_t there = drayi_rights(model, part.block, processor)->resident;
-        resident += (uint64_t)__builtin_popcount(there & pieces_touched(part)) *
-                    DRAYI_MIGRATION_PIECE_BYTES;
+        resident += drayi_piece_count(there & pieces_touched(part)) * DRAYI_MIGRATION_PIECE_BYTES;
     }
     return resident;
 }

@@ -49,6 +49,15 @@ struct drayi_migration {
     drayi_migration_counts counts;
 };
 
+/// Bits of a mask. Spelled out: without a flag for newer processors the compiler calls a function for it.
+static inline unsigned drayi_piece_count(uint32_t pieces)
+{
+    pieces -= pieces >> 1 & UINT32_C(0x55555555);
+    pieces = (pieces & UINT32_C(0x33333333)) + (pieces >> 2 & UINT32_C(0x33333333));
+    pieces = (pieces + (pieces >> 4)) & UINT32_C(0x0f0f0f0f);
+    return pieces * UINT32_C(0x01010101) >> 24;
+}
+
 static inline drayi_piece_rights *drayi_rights(const drayi_migration *model, uint32_t block,
                                                unsigned processor)
 {

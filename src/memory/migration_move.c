@@ -6,7 +6,7 @@
 
 static uint64_t bytes_of(uint32_t pieces)
 {
-    return (uint64_t)__builtin_popcount(pieces) * DRAYI_MIGRATION_PIECE_BYTES;
+    return drayi_piece_count(pieces) * DRAYI_MIGRATION_PIECE_BYTES;
 }
 
 uint32_t drayi_pieces_of(const drayi_migration *model, uint32_t block)
