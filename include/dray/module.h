@@ -128,7 +128,11 @@ DRAY_API dray_status dray_module_function_metadata(dray_module *module, const ch
 /// The bytes from which dray_module_load() makes it again, as a value of the caller's.
 /// DRAY_E_UNSUPPORTED: this kind does not keep them.
 DRAY_API dray_status dray_module_save(dray_module *module, dray_any *out_bytes, dray_error *error);
-/// The same into a new file (an existing one is an error); `format` NULL: the kind's own.
+/// The same in another form; `format` NULL: the kind's own. "opencl-binary" of a module in OpenCL: what its
+/// driver compiled, in an envelope that says for which device. DRAY_E_UNSUPPORTED: not this kind.
+DRAY_API dray_status dray_module_save_as(dray_module *module, const char *format,
+                                         dray_any *out_bytes, dray_error *error);
+/// The same into a new file (an existing one is an error).
 DRAY_API dray_status dray_module_write_file(dray_module *module, const char *path,
                                             const char *format, dray_error *error);
 /// Its source, or a text about it; `format` NULL: the kind's own. "" when it has none.
@@ -200,6 +204,24 @@ DRAY_API dray_any dray_function_take_raised(dray_context *context);
 /// into it. dray_any_get_module() borrows; NULL: it is no module of dray's.
 DRAY_API dray_any dray_any_module(dray_module *module);
 DRAY_API dray_module *dray_any_get_module(const dray_any *any);
+
+// --- kernels -----------------------------------------------------------------------------------------
+//
+// Kinds that run on a device (opencl-source, opencl-binary, spirv, cubin, ptx, fatbin) want
+// dray_module_options.device; without one the module can be inspected and saved, and its functions say
+// that they have no device. A kernel is a function of seven ints and then the kernel's own arguments:
+//
+//     (global x, y, z, group x, y, z, bytes of local memory, arguments ...) -> none
+//
+// Work items in all, of one group (0: the driver chooses, where it can), dynamic local memory. Arguments:
+// int and float for numbers, checked against the parameter's size and range; bytes for vectors and
+// structs of exactly that size; dray_any_region() for memory; an int for the size of a parameter in local
+// memory. The call returns when the kernel has ended.
+
+/// A region as a value, which keeps it. none: no memory.
+DRAY_API dray_any dray_any_region(dray_context *context, dray_region *region);
+/// Borrows; NULL: it is no region of dray's.
+DRAY_API dray_region *dray_any_get_region(const dray_any *any);
 
 // --- the registry --------------------------------------------------------------------------------------
 //

@@ -218,15 +218,27 @@ dray_status dray_module_function_metadata(dray_module *module, const char *name,
 
 // --- bytes ------------------------------------------------------------------------------------------------
 
-dray_status dray_module_save(dray_module *module, dray_any *out_bytes, dray_error *error)
+dray_status dray_module_save_as(dray_module *module, const char *format, dray_any *out_bytes,
+                                dray_error *error)
 {
     const dray_loaded_part *part = &module->loaded->part;
     *out_bytes = dray_any_none();
+    if (part->ops->save_as)
+        return part->ops->save_as(part->part, format, out_bytes, error);
+    if (format && strcmp(format, module->kind) != 0)
+        return dray_fail(error, DRAY_E_UNSUPPORTED,
+                         "module %s: of kind %s, cannot be saved as \"%s\"",
+                         dray_module_name(module), module->kind, format);
     if (!part->ops->save)
         return dray_fail(error, DRAY_E_UNSUPPORTED,
                          "module %s: modules of kind %s do not keep their bytes",
                          dray_module_name(module), module->kind);
     return part->ops->save(part->part, out_bytes, error);
+}
+
+dray_status dray_module_save(dray_module *module, dray_any *out_bytes, dray_error *error)
+{
+    return dray_module_save_as(module, NULL, out_bytes, error);
 }
 
 static dray_status write_new_file(const drayi_os *os, const char *path,
@@ -249,12 +261,8 @@ dray_status dray_module_write_file(dray_module *module, const char *path, const 
     const dray_loaded_part *part = &module->loaded->part;
     if (part->ops->write)
         return part->ops->write(part->part, path, format, error);
-    if (format && strcmp(format, module->kind) != 0)
-        return dray_fail(error, DRAY_E_UNSUPPORTED,
-                         "module %s: of kind %s, cannot be written as \"%s\"",
-                         dray_module_name(module), module->kind, format);
     dray_any saved;
-    DRAY_TRY(dray_module_save(module, &saved, error));
+    DRAY_TRY(dray_module_save_as(module, format, &saved, error));
     dray_byte_array bytes;
     dray_status status = DRAY_OK;
     if (dray_any_get_bytes(&saved, &bytes))

@@ -122,6 +122,9 @@ typedef struct dray_part_ops {
                             dray_error *error);
     /// The bytes that `load` makes it from again; *out_bytes is a value of type BYTES.
     dray_status (*save)(dray_part *part, dray_any *out_bytes, dray_error *error);
+    /// The same in a form that has a name of its own; format NULL: its own. Comes before `save`.
+    dray_status (*save_as)(dray_part *part, const char *format, dray_any *out_bytes,
+                           dray_error *error);
     dray_status (*write)(dray_part *part, const char *path, const char *format, dray_error *error);
     dray_status (*source)(dray_part *part, const char *format, dray_any *out_text,
                           dray_error *error);

@@ -255,4 +255,5 @@ const dray_device_ops drayi_device_opencl = {
     .memory = &drayi_opencl_memory,
     .copy = &drayi_opencl_copy,
     .hints = &drayi_opencl_hints,
+    .module = &drayi_opencl_programs,
 };

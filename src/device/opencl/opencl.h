@@ -5,6 +5,7 @@
 ///     opencl_copy.c     queues and events
 ///     opencl_hints.c    the one hint that OpenCL has: move this now
 ///     opencl_loops.c    the kernels that carry loops (loops.cl)
+///     opencl_programs.c programs of others, and their launches
 ///     opencl_error.c    codes and their names
 #ifndef DRAY_DEVICE_OPENCL_OPENCL_H
 #define DRAY_DEVICE_OPENCL_OPENCL_H
@@ -75,6 +76,7 @@ uint64_t drayi_opencl_number_of(const dray_driver *driver, cl_device_id device, 
 bool drayi_opencl_shared_find(dray_device_self *device, const void *pointer,
                               drayi_opencl_shared *out);
 
+extern const struct dray_device_module_ops drayi_opencl_programs;
 extern const struct dray_device_hints_ops drayi_opencl_hints;
 // opencl_loops.c
 /// False: the driver has no compiler, or it refuses, which is logged once. Builds at the first call.

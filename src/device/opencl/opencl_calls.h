@@ -63,6 +63,20 @@ typedef struct _cl_kernel *cl_kernel;
          (cl_event event, cl_uint what, size_t room, void *value, size_t *bytes))                  \
     call(event_retain, clRetainEvent, COPY, cl_int, (cl_event event))                              \
     call(event_release, clReleaseEvent, COPY, cl_int, (cl_event event))                            \
+    call(program_binary, clCreateProgramWithBinary, PROGRAMS, cl_program,                          \
+         (cl_context context, cl_uint count, const cl_device_id *devices, const size_t *bytes,     \
+          const unsigned char **binaries, cl_int *statuses, cl_int *code))                         \
+    call(program_il, clCreateProgramWithIL, HINTS, cl_program,                                     \
+         (cl_context context, const void *bytes, size_t count, cl_int *code))                      \
+    call(program_info, clGetProgramInfo, PROGRAMS, cl_int,                                         \
+         (cl_program program, cl_uint what, size_t room, void *value, size_t *bytes))              \
+    call(kernels_create, clCreateKernelsInProgram, PROGRAMS, cl_int,                               \
+         (cl_program program, cl_uint room, cl_kernel *kernels, cl_uint *count))                   \
+    call(kernel_info, clGetKernelInfo, PROGRAMS, cl_int,                                           \
+         (cl_kernel kernel, cl_uint what, size_t room, void *value, size_t *bytes))                \
+    call(kernel_argument_info, clGetKernelArgInfo, PROGRAMS, cl_int,                               \
+         (cl_kernel kernel, cl_uint index, cl_uint what, size_t room, void *value,                 \
+          size_t *bytes))                                                                          \
     call(svm_alloc, clSVMAlloc, MANAGED, void *,                                                   \
          (cl_context context, cl_bitfield flags, size_t bytes, cl_uint alignment))                 \
     call(svm_free, clSVMFree, MANAGED, void, (cl_context context, void *pointer))                  \
@@ -103,7 +117,8 @@ enum {
     DRAYI_OPENCL_MEMORY = 1 << 0, // these are DRAY_DEVICE_... (asserted in device_opencl.c)
     DRAYI_OPENCL_MANAGED = 1 << 1,
     DRAYI_OPENCL_COPY = 1 << 4,
-    DRAYI_OPENCL_HINTS = 1 << 15, // each of them is asked for when it is needed
+    DRAYI_OPENCL_PROGRAMS = 1 << 14, // no modules on it
+    DRAYI_OPENCL_HINTS = 1 << 15,    // each of them is asked for when it is needed
     DRAYI_OPENCL_KERNELS =
         1 << 16 // no capability that is shown: without it runs are copied one by one
 };
@@ -129,7 +144,16 @@ enum {
     DRAYI_OPENCL_DEVICE_EXTENSIONS = 0x1030,
     DRAYI_OPENCL_DEVICE_HOST_UNIFIED_MEMORY = 0x1035,
     DRAYI_OPENCL_DEVICE_SVM_CAPABILITIES = 0x1053,
+    DRAYI_OPENCL_PROGRAM_BINARY_SIZES = 0x1165,
+    DRAYI_OPENCL_PROGRAM_BINARIES = 0x1166,
     DRAYI_OPENCL_PROGRAM_BUILD_LOG = 0x1183,
+    DRAYI_OPENCL_KERNEL_FUNCTION_NAME = 0x1190,
+    DRAYI_OPENCL_KERNEL_NUM_ARGS = 0x1191,
+    DRAYI_OPENCL_KERNEL_ARG_ADDRESS_QUALIFIER = 0x1196,
+    DRAYI_OPENCL_KERNEL_ARG_TYPE_NAME = 0x1198,
+    DRAYI_OPENCL_KERNEL_ARG_ADDRESS_GLOBAL = 0x119B,
+    DRAYI_OPENCL_KERNEL_ARG_ADDRESS_LOCAL = 0x119C,
+    DRAYI_OPENCL_KERNEL_ARG_ADDRESS_CONSTANT = 0x119D,
     DRAYI_OPENCL_EVENT_COMMAND_EXECUTION_STATUS = 0x11D3,
 
     DRAYI_OPENCL_USM_TYPE_HOST = 0x4197,
@@ -151,6 +175,12 @@ enum {
     DRAYI_OPENCL_MEM_OBJECT_ALLOCATION_FAILURE = -4,
     DRAYI_OPENCL_OUT_OF_RESOURCES = -5,
     DRAYI_OPENCL_OUT_OF_HOST_MEMORY = -6,
+    DRAYI_OPENCL_BUILD_PROGRAM_FAILURE = -11,
+    DRAYI_OPENCL_KERNEL_ARG_INFO_NOT_AVAILABLE = -19,
+    DRAYI_OPENCL_INVALID_VALUE = -30,
+    DRAYI_OPENCL_INVALID_BINARY = -42,
+    DRAYI_OPENCL_INVALID_BUILD_OPTIONS = -43,
+    DRAYI_OPENCL_INVALID_OPERATION = -59,
     DRAYI_OPENCL_INVALID_BUFFER_SIZE = -61,
     DRAYI_OPENCL_PLATFORM_NOT_FOUND = -1001
 };
