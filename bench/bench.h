@@ -75,6 +75,8 @@ typedef struct bench_hints_options {
 } bench_hints_options;
 dray_status bench_hints(dray_context *context, const bench_hints_options *options, FILE *out,
                         dray_error *error);
+/// Its part about the simulator.
+dray_status bench_simulate(dray_context *context, uint32_t rounds, FILE *out, dray_error *error);
 
 typedef struct bench_transfer_options {
     const char *disk;        // folder on a disk; NULL: none

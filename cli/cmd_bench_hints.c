@@ -50,12 +50,12 @@ static const option bench_hints_table[] = {
 
 const command command_bench_hints = {
     .name = "bench hints",
-    .summary = "plan hints, and bring a cold file in",
+    .summary = "plan hints, simulate them, and bring a cold file in",
     .description =
-        "Plans 100,000 ranges; and makes a cold file resident by a hint, beside plain reads of the same bytes\n"
-        "(pread, two of them, and an io_uring past the page cache into memory that is there already) and\n"
-        "beside one madvise(WILLNEED), of which is shown how much of the file it loads. Prints a JSON line per\n"
-        "case. Nothing passes or fails.\n",
+        "Plans 100,000 ranges; replays traces of a million accesses on the simulator; and makes a cold file\n"
+        "resident by a hint, beside plain reads of the same bytes (pread, two of them, and an io_uring past the\n"
+        "page cache into memory that is there already) and beside one madvise(WILLNEED), of which is shown\n"
+        "how much of the file it loads. Prints a JSON line per case. Nothing passes or fails.\n",
     .options = bench_hints_table,
     .values_bytes = sizeof(bench_hints_values),
     .check = bench_hints_check,
