@@ -16,10 +16,10 @@ grep -q "the second column begins with $second" out || fail "copy_engine transpo
 sum=$(python3 -c "print(sum(open('demo.gguf', 'rb').read()))")
 grep -q "sum of all bytes: *$sum$" out || fail "map_model: wrong sum"
 
-"$EXAMPLES/simulate" 20 >out 2>err || fail "simulate" # worked out on paper
+"$EXAMPLES/try_policies" 20 >out 2>err || fail "try_policies" # worked out on paper
 grep -qx 'simulated, default        2688 faults,  2512 MiB moved,     0 MiB read over the link' out &&
     grep -qx 'simulated, prefer-host     384 faults,     0 MiB moved,  1280 MiB read over the link' out ||
-    fail "simulate counts wrongly"
+    fail "try_policies counts wrongly"
 
 "$DRAY" info --json | grep -q '"backend", "name": "ucx", "built_in": true' || exit 0
 "$EXAMPLES/share_memory" serve >served 2>serve_err &

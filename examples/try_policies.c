@@ -1,7 +1,7 @@
 /// Which policy suits these accesses? A model's weights are written once by the host and read by the device
 /// in each of many steps; what the device can hold is a little less. Two policies are tried, without a device.
 ///
-///     simulate [STEPS]
+///     try_policies [STEPS]
 #include <dray/dray.h>
 
 #include <inttypes.h>
@@ -64,7 +64,7 @@ int main(int count, char **arguments)
     if (status == DRAY_OK)
         status = try_policy(trace, "prefer-host", &error);
     if (status != DRAY_OK)
-        fprintf(stderr, "simulate: %s\n", error.message);
+        fprintf(stderr, "try_policies: %s\n", error.message);
     dray_trace_destroy(trace);
     dray_context_destroy(context);
     return status == DRAY_OK ? EXIT_SUCCESS : EXIT_FAILURE;
