@@ -163,6 +163,91 @@ static void without_a_compiler_runs_go_one_by_one(void **state)
     device_rig_hide_symbol(NULL);
 }
 
+static void cuda_compiles_loads_and_launches(void **state)
+{
+    (void)state;
+    if (!device_rig_has_standin())
+        skip();
+    device_rig_reset();
+    bench own = bench_open("cuda:0", DRAY_STORAGE_DEVICE, DRAY_STORAGE_DEVICE);
+    check(&own, 10);
+    assert_true(device_rig_standin_counts().launches > 0);
+    assert_int_equal(device_rig_standin_counts().modules, 1);
+    bench_close(&own);
+    standin_counts counts = device_rig_standin_counts();
+    if (counts.misuse)
+        fail_msg("%s", counts.last_misuse);
+    assert_int_equal(counts.modules, 0);
+}
+
+static void cuda_without_nvrtc_or_with_faults_in_it_copies_run_by_run(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"cuModuleLoadData", "cuModuleGetFunction", NULL};
+    if (!device_rig_has_standin())
+        skip();
+    for (int i = 0; i < 3; i++) {
+        device_rig_reset();
+        if (calls[i])
+            device_rig_standin(&(standin_config){.fault = {.call = calls[i], .at = 1, .code = 200}});
+        else
+            device_rig_hide_library("libnvrtc.so.13");
+        bench own = bench_open("cuda:0", DRAY_STORAGE_DEVICE, DRAY_STORAGE_DEVICE);
+        check(&own, 5);
+        assert_int_equal(device_rig_standin_counts().launches, 0);
+        assert_true(device_rig_standin_counts().single_copies > 0);
+        bench_close(&own);
+        assert_int_equal(device_rig_standin_counts().modules, 0);
+        device_rig_hide_library(NULL);
+    }
+}
+
+extern const unsigned char drayi_cuda_loops_cu[];
+extern const unsigned long drayi_cuda_loops_cu_bytes;
+
+/// The compiler is no stand-in; what it makes has still not run on a GPU.
+static void a_real_nvrtc_compiles_the_kernels(void **state)
+{
+    (void)state;
+    char why[256];
+    void *library = drayi_os_linux.library_open("libnvrtc.so.13", why, sizeof(why));
+    if (!library)
+        library = drayi_os_linux.library_open("libnvrtc.so.12", why, sizeof(why));
+    if (!library) {
+        print_message("skipped: %s\n", why);
+        skip();
+    }
+    int (*create)(void **, const char *, const char *, int, const char *const *,
+                  const char *const *);
+    int (*compile)(void *, int, const char *const *);
+    int (*image_bytes)(void *, size_t *);
+    int (*image)(void *, char *);
+    int (*destroy)(void **);
+    static const char *const names[] = {"nvrtcCreateProgram", "nvrtcCompileProgram",
+                                        "nvrtcGetPTXSize", "nvrtcGetPTX", "nvrtcDestroyProgram"};
+    void *const calls[] = {&create, &compile, &image_bytes, &image, &destroy};
+    for (int i = 0; i < 5; i++) {
+        void *symbol = drayi_os_linux.library_symbol(library, names[i]);
+        assert_non_null(symbol);
+        memcpy(calls[i], &symbol, sizeof(symbol));
+    }
+    static char source[1 << 14], text[1 << 18];
+    static const char *const options[] = {"--gpu-architecture=compute_90"};
+    void *program;
+    size_t bytes = 0;
+    assert_true(drayi_cuda_loops_cu_bytes < sizeof(source));
+    memcpy(source, drayi_cuda_loops_cu, drayi_cuda_loops_cu_bytes);
+    assert_int_equal(create(&program, source, "loops.cu", 0, NULL, NULL), 0);
+    assert_int_equal(compile(program, 1, options), 0);
+    assert_int_equal(image_bytes(program, &bytes), 0);
+    assert_true(bytes < sizeof(text));
+    assert_int_equal(image(program, text), 0);
+    assert_non_null(strstr(text, ".entry copy_loops_1("));
+    assert_non_null(strstr(text, ".entry copy_loops_16("));
+    destroy(&program);
+    drayi_os_linux.library_close(library);
+}
+
 static int32_t build_refused(void *program, uint32_t count, const void *devices_of,
                              const char *options, void (*notify)(void *, void *), void *self)
 {
@@ -220,6 +305,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loops_on_device_memory_are_the_naive_loop),
         cmocka_unit_test(loops_with_managed_memory_are_the_naive_loop),
+        cmocka_unit_test(cuda_compiles_loads_and_launches),
+        cmocka_unit_test(cuda_without_nvrtc_or_with_faults_in_it_copies_run_by_run),
+        cmocka_unit_test(a_real_nvrtc_compiles_the_kernels),
         cmocka_unit_test(without_a_compiler_runs_go_one_by_one),
         cmocka_unit_test(kernels_that_do_not_build_are_done_without),
         cmocka_unit_test(a_kernel_that_cannot_be_queued_fails_the_copy),

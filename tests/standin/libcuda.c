@@ -884,6 +884,11 @@ bool inside_find(uint64_t address, inside_allocation *out)
     return true;
 }
 
+char *inside_behind(uint64_t address, uint64_t bytes)
+{
+    return behind(address, bytes);
+}
+
 uint64_t inside_used(int device)
 {
     return used[device];

@@ -36,7 +36,8 @@ typedef struct standin_config {
 typedef struct standin_counts {
     int64_t contexts, allocations, host_allocations, registrations, streams, events;
     uint64_t calls, hits; // since standin_set(); hits: faults given
-    uint64_t batches, single_copies, peer_copies;
+    uint64_t batches, single_copies, peer_copies, launches;
+    int64_t modules;
     uint64_t advises, prefetches, prefetch_batches, discard_batches; // that were accepted
     uint64_t evicted_pages;
     uint64_t misuse; // handles, ranges, contexts or flags that were wrong

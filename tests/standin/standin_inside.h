@@ -2,6 +2,7 @@
 ///
 ///     libcuda.c        devices, contexts, memory, streams, copies
 ///     cuda_managed.c   managed memory: what is set on its pages, and where they are
+///     cuda_kernels.c   modules, functions, launches of dray's own kernels; and libnvrtc
 #ifndef DRAY_TESTS_STANDIN_INSIDE_H
 #define DRAY_TESTS_STANDIN_INSIDE_H
 
@@ -32,6 +33,8 @@ int inside_device_count(void);
 int inside_ordinal(CUdevice device); // -1: no handle of ours
 /// The allocation that `address` lies in; false: none.
 bool inside_find(uint64_t address, inside_allocation *out);
+/// What lies behind an address of the device; NULL: not `bytes` bytes of one allocation.
+char *inside_behind(uint64_t address, uint64_t bytes);
 /// Bytes that allocations of `device` take, and what it has.
 uint64_t inside_used(int device);
 uint64_t inside_capacity(void);

@@ -38,6 +38,7 @@ static void *rig_library_open(const char *name, char *out_why, size_t why_bytes)
         return NULL;
     }
     static const char *const standins[][2] = {{"libcuda.so.1", "DRAY_STANDIN_CUDA"},
+                                              {"libnvrtc.so.13", "DRAY_STANDIN_CUDA"},
                                               {"libcufile.so.0", "DRAY_STANDIN_CUFILE"},
                                               {"libnixl_capi.so", "DRAY_STANDIN_NIXL_CAPI"}};
     for (size_t i = 0; i < sizeof(standins) / sizeof(standins[0]); i++) {

@@ -3,6 +3,7 @@
 ///     device_cuda.c   loading, describing, opening; the table
 ///     cuda_memory.c   device, managed and pinned memory
 ///     cuda_copy.c     streams, events, batches
+///     cuda_loops.c    the kernels that carry loops (loops.cu), compiled by NVRTC
 ///     cuda_hints.c, cuda_hint_queue.c   placement hints for managed memory
 ///     cuda_error.c    codes and their names; devices that are lost
 #ifndef DRAY_DEVICE_CUDA_CUDA_H
@@ -10,6 +11,7 @@
 
 #include "base/env.h"
 #include "device/cuda/cuda_calls.h"
+#include "device/run_loops.h"
 #include "dray/spi/device.h"
 
 #include <pthread.h>
@@ -25,6 +27,9 @@ struct dray_device_self {
     CUcontext context;     // guarded by the driver's lock until it is set, then constant
     _Atomic CUresult lost; // the sticky error after which the context answers nothing else; 0: none
     atomic_bool batch_refused; // the driver has the batch call and does not carry it out
+    CUmodule module; // guarded by the driver's lock: the kernels for loops; NULL: not built
+    CUfunction loops[DRAYI_LANE_WIDTHS]; // constant once `module` is set
+    bool loops_refused;                  // guarded by the driver's lock: they cannot be had
 };
 
 struct dray_driver {
@@ -56,6 +61,14 @@ dray_status drayi_cuda_fail_empty(dray_error *error, const char *call);
 const char *drayi_cuda_code_name(int32_t code);
 /// An attribute of the device, `unknown` where the driver does not tell.
 int drayi_cuda_attribute_of(const dray_device_self *device, int number, int unknown);
+
+// cuda_loops.c; the device's context is current
+/// False: there is no NVRTC, or something refuses the kernels, which is logged once. Builds at the first call.
+bool drayi_cuda_loops_ready(dray_device_self *device);
+/// Queues a run with loops, both of whose sides this device reaches.
+CUresult drayi_cuda_loops_queue(const dray_device_self *device, CUstream stream,
+                                const dray_device_run *run, const drayi_device_lanes *lanes);
+void drayi_cuda_loops_unload(dray_device_self *device);
 
 extern const struct dray_device_hints_ops drayi_cuda_hints;
 extern const dray_device_memory_ops drayi_cuda_memory;

@@ -17,6 +17,8 @@ typedef unsigned long long CUdeviceptr;
 typedef struct CUctx_st *CUcontext;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
 typedef struct CUuuid_st {
     char bytes[16];
 } CUuuid;
@@ -113,7 +115,15 @@ typedef CUpointer_attribute drayi_cuda_pointer_attribute;
           CUdeviceptr address, size_t range_bytes))                                                \
     call(pointer_attributes, cuPointerGetAttributes, HINTS,                                        \
          (unsigned count, drayi_cuda_pointer_attribute *attributes, void **values,                 \
-          CUdeviceptr address))
+          CUdeviceptr address))                                                                    \
+    call(module_load, cuModuleLoadData, KERNELS, (CUmodule *module, const void *image))            \
+    call(module_unload, cuModuleUnload, KERNELS, (CUmodule module))                                \
+    call(module_function, cuModuleGetFunction, KERNELS,                                            \
+         (CUfunction *function, CUmodule module, const char *name))                                \
+    call(kernel_launch, cuLaunchKernel, KERNELS,                                                   \
+         (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,                  \
+          unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,             \
+          CUstream stream, void **parameters, void **extra))
 // clang-format on
 
 /// The groups of the third column.
@@ -126,9 +136,11 @@ enum {
     DRAYI_CUDA_COPY = 1 << 4,
     DRAYI_CUDA_BATCH = 1 << 5, // one of the group is enough
     DRAYI_CUDA_PEER = 1 << 6,
-    DRAYI_CUDA_HINTS = 1 << 15,  // each of them is asked for when it is needed
-    DRAYI_CUDA_NAMES = 1 << 16,  // texts and numbers for people
-    DRAYI_CUDA_RELEASE = 1 << 17 // one of the group is enough, and there must be one
+    DRAYI_CUDA_HINTS = 1 << 15,   // each of them is asked for when it is needed
+    DRAYI_CUDA_NAMES = 1 << 16,   // texts and numbers for people
+    DRAYI_CUDA_RELEASE = 1 << 17, // one of the group is enough, and there must be one
+    DRAYI_CUDA_KERNELS =
+        1 << 18 // no capability that is shown: without it runs are copied one by one
 };
 
 /// The numbers of the ABI that we use.

@@ -97,13 +97,40 @@ static CUresult run_queue(const dray_stream *stream, const dray_device_run *run,
     return calls->copy_on_device(to->address, from->address, bytes, stream->stream);
 }
 
+/// Both sides are memory of the stream's device: a kernel there reaches them.
+static bool kernel_reaches(const dray_stream *stream, const dray_device_run *run)
+{
+    return run->from.device == stream->device && run->to.device == stream->device &&
+           !on_host(&run->from) && !on_host(&run->to);
+}
+
+/// A run with loops: by a kernel where there is one, else one call for each of its runs.
+static CUresult loops_queue(const dray_stream *stream, const dray_device_run *run,
+                            const char **out_call)
+{
+    drayi_device_lanes lanes;
+    *out_call = "cuLaunchKernel";
+    if (kernel_reaches(stream, run) &&
+        drayi_device_lanes_of(run, run->from.address, run->to.address, &lanes) &&
+        drayi_cuda_loops_ready(stream->device))
+        return drayi_cuda_loops_queue(stream->device, stream->stream, run, &lanes);
+    CUresult code = DRAYI_CUDA_SUCCESS;
+    uint64_t count = drayi_device_run_count(run);
+    for (uint64_t i = 0; i < count && code == DRAYI_CUDA_SUCCESS; i++) {
+        dray_device_run one = drayi_device_run_at(run, i);
+        code = run_queue(stream, &one, out_call);
+    }
+    return code;
+}
+
 static dray_status runs_queue(dray_stream *stream, const dray_device_run *runs, uint32_t count,
                               dray_error *error)
 {
     dray_device_self *device = stream->device;
     for (uint32_t i = 0; i < count; i++) {
         const char *call;
-        CUresult code = run_queue(stream, &runs[i], &call);
+        CUresult code = runs[i].loop_count ? loops_queue(stream, &runs[i], &call)
+                                           : run_queue(stream, &runs[i], &call);
         if (code != DRAYI_CUDA_SUCCESS)
             return drayi_cuda_fail(device->driver, device, error, code, call,
                                    "%" PRIu64 " bytes, copy %u of %u", runs[i].bytes, i + 1, count);
@@ -125,7 +152,7 @@ static bool batches(const dray_stream *stream, const dray_device_run *runs, uint
             bool device =
                 sides[k]->storage == DRAY_STORAGE_DEVICE && sides[k]->device == stream->device;
             bool pinned = sides[k]->storage == DRAY_STORAGE_PINNED && sides[k]->device;
-            if (!device && !pinned)
+            if (runs[i].loop_count || (!device && !pinned))
                 return false;
         }
     }

@@ -110,11 +110,12 @@ static dray_status driver_start(dray_driver *driver, dray_error *error)
     return DRAY_OK;
 }
 
-static void context_let_go(const dray_device_self *device)
+static void context_let_go(dray_device_self *device)
 {
     if (!device->context)
         return;
     const drayi_cuda_calls *calls = &device->driver->calls;
+    drayi_cuda_loops_unload(device);
     if (calls->context_release)
         calls->context_release(device->device);
     else
@@ -310,6 +311,7 @@ static void *cuda_handle(const dray_device_self *device)
 
 const dray_device_ops drayi_device_cuda = {
     .abi = DRAY_DEVICE_ABI,
+    .flags = DRAY_DEVICE_FAMILY_LOOPS,
     .family = "cuda",
     .backend = "cuda",
     .unproven = "no GPU so far: its tests run on a stand-in for the driver",
