@@ -92,6 +92,15 @@ typedef struct bench_transfer_options {
 dray_status bench_transfer(dray_context *context, const bench_transfer_options *options, FILE *out,
                            dray_error *error);
 
+typedef struct bench_module_options {
+    const char *scratch; // folder for the libraries the bench makes
+    const char *tvm_ffi; // path of libtvm_ffi.so, as a baseline; NULL: none
+    uint64_t bytes;      // only this size of a library; 0: 1 MB and 100 MB
+    uint32_t rounds;
+} bench_module_options;
+dray_status bench_module(dray_context *context, const bench_module_options *options, FILE *out,
+                         dray_error *error);
+
 /// Blocks of one batch, in the order in which they move: block i of the list is at order[i] * block_bytes.
 typedef struct bench_batch {
     uint64_t block_bytes;

@@ -14,6 +14,7 @@ static const command *const parts[] = {
     &command_bench_transfer,
     &command_bench_layout,
     &command_bench_hints,
+    &command_bench_module,
     NULL,
 };
 

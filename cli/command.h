@@ -32,7 +32,8 @@ extern const command command_inspect, command_load, command_copy, command_verify
 extern const command command_bench_hints, command_hints, command_hints_explain, command_hints_apply,
     command_hints_probe, command_hints_simulate;
 extern const command command_module, command_module_kinds, command_module_inspect,
-    command_module_call, command_module_tree, command_module_bundle, command_module_unbundle;
+    command_module_call, command_module_tree, command_module_bundle, command_module_unbundle,
+    command_bench_module;
 extern const command command_layout, command_layout_plan, command_layout_move;
 
 /// What every benchmark says of its --rounds.

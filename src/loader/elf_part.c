@@ -179,31 +179,54 @@ uint64_t drayi_elf_part_find(const dray_part *part, const char *kind, const char
 
 // --- opening -----------------------------------------------------------------------------------------
 
-/// The dynamic linker knows libraries by their path: when one is still loaded that once came through a
-/// descriptor of the same number, that one is opened again. So what was opened is looked at, and another
-/// number tried.
+enum { opened_ours, opened_shared, opened_stale };
+
+/// What the linker gave us for our path. It knows libraries by path and by file: one that came by the same
+/// path earlier and is still loaded is given again, whatever the descriptor means by now; and one whose
+/// file is the same, whatever its path. Ours is what came by our path when nothing had that path before.
+static int tell_opened(const dray_part *part, const char *path, bool taken, void *opened,
+                       const drayi_elf_library *library, const void *view, uint64_t *out_base)
+{
+    const drayi_os *os = part->env->os;
+    uint64_t first = 0, end = 0;
+    int by_path = os->module_base(opened, path, out_base);
+    if (by_path < 0)
+        return by_path;
+    if (by_path && !taken)
+        return opened_ours;
+    drayi_elf_span(library, &first, &end);
+    int same = os->same_mapping(view, (const void *)(uintptr_t)(*out_base + first));
+    return same < 0 ? same : same ? opened_shared : opened_stale;
+}
+
+/// Another number for the same file.
+static dray_status descriptor_change(dray_part *part, dray_error *error)
+{
+    const drayi_os *os = part->env->os;
+    int fresh = os->dup(part->fd);
+    if (fresh < 0)
+        return dray_fail_os(error, -fresh, "dup", "another descriptor");
+    os->close(part->fd);
+    part->fd = fresh;
+    return DRAY_OK;
+}
+
 dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *library, const void *view,
                                 bool *out_shared, dray_error *error)
 {
     const drayi_os *os = part->env->os;
     char path[path_bytes], why[320];
-    uint64_t first = 0, end = 0;
-    drayi_elf_span(library, &first, &end);
+    uint64_t first = 0, end = 0, base = 0;
     *out_shared = false;
     for (int attempt = 0; attempt < attempts_max; attempt++) {
         descriptor_path(part->fd, path);
+        bool taken = os->path_is_loaded(path) != 0;
         void *opened = os->module_open(path, why, sizeof(why));
         if (!opened)
             return dray_fail(error, DRAY_E_UNSUPPORTED, "the dynamic linker refuses: %s", why);
-        uint64_t base = 0;
-        int ours = os->module_base(opened, path, &base);
-        int code = ours < 0 ? ours : os->same_mapping(view, (const void *)(uintptr_t)(base + first));
-        if (code == 1 && !ours) {
-            os->library_close(opened);
-            *out_shared = true;
-            return dray_fail(error, DRAY_E_BUSY, "its file is loaded as another library already");
-        }
-        if (code == 1) {
+        int what = tell_opened(part, path, taken, opened, library, view, &base);
+        if (what == opened_ours) {
+            drayi_elf_span(library, &first, &end);
             part->library = opened;
             part->base = base;
             part->first = base + first;
@@ -211,14 +234,13 @@ dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *librar
             return DRAY_OK;
         }
         os->library_close(opened);
-        if (code < 0)
-            return dray_fail_os(error, -code, "/proc/self/maps",
+        if (what < 0)
+            return dray_fail_os(error, -what, "/proc/self/maps",
                                 "which file was loaded cannot be told");
-        int fresh = os->dup(part->fd);
-        if (fresh < 0)
-            return dray_fail_os(error, -fresh, "dup", "another descriptor");
-        os->close(part->fd);
-        part->fd = fresh;
+        *out_shared = what == opened_shared;
+        if (*out_shared)
+            return dray_fail(error, DRAY_E_BUSY, "its file is loaded as another library already");
+        DRAY_TRY(descriptor_change(part, error));
     }
     return dray_fail(error, DRAY_E_BUSY,
                      "%d descriptors in turn belong to libraries that are still loaded",
@@ -265,11 +287,7 @@ void drayi_elf_part_destroy(dray_part *part)
         char path[path_bytes];
         descriptor_path(part->fd, path);
         os->library_close(part->library);
-        void *still = os->library_find(path, false);
-        if (still) {
-            os->library_close(still);
-            gone = false; // its path must not become somebody else's: the descriptor stays
-        }
+        gone = !os->path_is_loaded(path); // if not: its path must not become somebody else's
     }
     if (gone)
         drayi_close_file(os, part->fd);

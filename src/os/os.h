@@ -130,6 +130,7 @@ typedef struct drayi_os {
     void *(*library_find)(const char *name, bool global);
     // Shared objects that may go again: RTLD_NOW | RTLD_LOCAL, and library_close() ends them.
     void *(*module_open)(const char *path, char *out_why, size_t why_bytes); // NULL: out_why tells
+    int (*path_is_loaded)(const char *path); // 1: some library of the process came by exactly this path
     // 1: it came by this path; 0: it was loaded before, by another. *out_base is added to the file's addresses
     int (*module_base)(void *library, const char *path, uint64_t *out_base);
     int (*same_mapping)(const void *one, const void *other); // 1: of the same file, 0: of two

@@ -721,6 +721,7 @@ const drayi_os drayi_os_linux = {
     .library_close = linux_library_close,
     .library_find = linux_library_find,
     .module_open = drayi_module_open,
+    .path_is_loaded = drayi_path_is_loaded,
     .module_base = drayi_module_base,
     .same_mapping = drayi_same_mapping,
     .soname_taken = drayi_soname_taken,

@@ -24,6 +24,17 @@ void *drayi_module_open(const char *path, char *out_why, size_t why_bytes)
     return library;
 }
 
+static int has_path(struct dl_phdr_info *info, size_t bytes, void *path)
+{
+    (void)bytes;
+    return info->dlpi_name && strcmp(info->dlpi_name, path) == 0;
+}
+
+int drayi_path_is_loaded(const char *path)
+{
+    return dl_iterate_phdr(has_path, (void *)(uintptr_t)path);
+}
+
 int drayi_module_base(void *library, const char *path, uint64_t *out_base)
 {
     struct link_map *map = NULL;
