@@ -1,11 +1,14 @@
 #include "loader/elf_image.h"
 
 #include "base/env.h"
+#include "os/os.h"
 
 #include <inttypes.h>
 
 _Static_assert(sizeof(Elf64_Ehdr) == 64 && sizeof(Elf64_Phdr) == 56 && sizeof(Elf64_Shdr) == 64,
                "the sizes in the file are those of the structs");
+
+enum { piece_bytes = 4096 }; // at least so many are read at once
 
 static dray_status outside(dray_error *error, const char *rule, uint64_t at, const char *what,
                            uint64_t index, uint64_t offset, uint64_t bytes, uint64_t count)
@@ -16,12 +19,17 @@ static dray_status outside(dray_error *error, const char *rule, uint64_t at, con
                           what, index, bytes, offset, count);
 }
 
-static dray_status check_ident(const uint8_t *bytes, uint64_t count, dray_error *error)
+static dray_status check_size(uint64_t count, dray_error *error)
 {
     if (count < sizeof(Elf64_Ehdr))
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.header", 0,
                               "elf: %" PRIu64 " bytes, the header alone has 64", count);
-    if (!drayi_elf_is(bytes, count))
+    return DRAY_OK;
+}
+
+static dray_status check_ident(const uint8_t *bytes, dray_error *error)
+{
+    if (!drayi_elf_is(bytes, sizeof(Elf64_Ehdr)))
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.magic", 0,
                               "elf: the first bytes are not 7f 45 4c 46");
     if (bytes[EI_CLASS] != ELFCLASS64)
@@ -90,15 +98,73 @@ static dray_status check_extents(const drayi_elf *elf, dray_error *error)
     return DRAY_OK;
 }
 
+static dray_status read_image(drayi_elf *elf, dray_error *error)
+{
+    DRAY_TRY(check_size(elf->count, error));
+    const uint8_t *head = drayi_elf_view(elf, 0, sizeof(elf->header), error);
+    if (!head)
+        return DRAY_E_IO;
+    DRAY_TRY(check_ident(head, error));
+    memcpy(&elf->header, head, sizeof(elf->header));
+    const Elf64_Ehdr *header = &elf->header;
+    DRAY_TRY(check_tables(header, elf->count, error));
+    if (header->e_phnum > 0)
+        elf->segments =
+            drayi_elf_view(elf, header->e_phoff, header->e_phnum * sizeof(Elf64_Phdr), error);
+    if (header->e_shnum > 0)
+        elf->sections =
+            drayi_elf_view(elf, header->e_shoff, header->e_shnum * sizeof(Elf64_Shdr), error);
+    if ((header->e_phnum > 0 && !elf->segments) || (header->e_shnum > 0 && !elf->sections))
+        return DRAY_E_IO;
+    return check_extents(elf, error);
+}
+
 dray_status drayi_elf_read(const uint8_t *bytes, uint64_t count, drayi_elf *out, dray_error *error)
 {
-    DRAY_TRY(check_ident(bytes, count, error));
     drayi_elf elf = {.bytes = bytes, .count = count};
-    memcpy(&elf.header, bytes, sizeof(elf.header));
-    DRAY_TRY(check_tables(&elf.header, count, error));
-    DRAY_TRY(check_extents(&elf, error));
+    DRAY_TRY(read_image(&elf, error));
     *out = elf;
     return DRAY_OK;
+}
+
+dray_status drayi_elf_read_pieces(drayi_elf_pieces *pieces, uint64_t count, drayi_elf *out,
+                                  dray_error *error)
+{
+    drayi_elf elf = {.pieces = pieces, .count = count};
+    DRAY_TRY(read_image(&elf, error));
+    *out = elf;
+    return DRAY_OK;
+}
+
+static const uint8_t *read_piece(drayi_elf_pieces *pieces, uint64_t offset, uint64_t count,
+                                 dray_error *error)
+{
+    const unsigned most = sizeof(pieces->pieces) / sizeof(pieces->pieces[0]);
+    uint8_t *bytes = drayi_arena_alloc(&pieces->arena, count, error);
+    if (!bytes || drayi_pread_all(pieces->arena.env->os, pieces->fd, pieces->name, bytes, count,
+                                  offset, NULL, error) != DRAY_OK)
+        return NULL;
+    unsigned at =
+        pieces->used < most ? pieces->used++ : most - 1; // the last one is forgotten, not freed
+    pieces->pieces[at].offset = offset;
+    pieces->pieces[at].count = count;
+    pieces->pieces[at].bytes = bytes;
+    return bytes;
+}
+
+const uint8_t *drayi_elf_view(const drayi_elf *elf, uint64_t offset, uint64_t count,
+                              dray_error *error)
+{
+    if (elf->bytes)
+        return elf->bytes + offset;
+    const drayi_elf_pieces *pieces = elf->pieces;
+    for (unsigned i = 0; i < pieces->used; i++) {
+        uint64_t first = pieces->pieces[i].offset;
+        if (offset >= first && drayi_inside(offset - first, count, pieces->pieces[i].count))
+            return pieces->pieces[i].bytes + (offset - first);
+    }
+    uint64_t wanted = drayi_max(count, piece_bytes); // what stands behind it is looked at next
+    return read_piece(elf->pieces, offset, drayi_min(wanted, elf->count - offset), error);
 }
 
 bool drayi_elf_text(const uint8_t *strings, uint64_t count, uint64_t offset, dray_text *out)
@@ -118,8 +184,11 @@ dray_text drayi_elf_section_name(const drayi_elf *elf, const Elf64_Shdr *section
     if (elf->header.e_shstrndx >= elf->header.e_shnum)
         return name;
     Elf64_Shdr strings = drayi_elf_section(elf, elf->header.e_shstrndx);
-    if (strings.sh_type == SHT_STRTAB)
-        drayi_elf_text(elf->bytes + strings.sh_offset, strings.sh_size, section->sh_name, &name);
+    const uint8_t *bytes = strings.sh_type == SHT_STRTAB
+                               ? drayi_elf_view(elf, strings.sh_offset, strings.sh_size, NULL)
+                               : NULL;
+    if (bytes)
+        drayi_elf_text(bytes, strings.sh_size, section->sh_name, &name);
     return name;
 }
 

@@ -6,16 +6,36 @@
 #ifndef DRAY_LOADER_ELF_IMAGE_H
 #define DRAY_LOADER_ELF_IMAGE_H
 
+#include "base/arena.h"
 #include "base/reader.h"
 
 #include <elf.h>
 
-/// Borrows the bytes.
+/// A file that is read where it is looked at: a loader needs a few KB of a library of any size, and mapping
+/// it costs more than reading those.
+typedef struct drayi_elf_pieces {
+    drayi_arena arena; // with its env
+    int fd;
+    const char *name;
+    unsigned used;
+    struct {
+        uint64_t offset, count;
+        const uint8_t *bytes;
+    } pieces[24];
+} drayi_elf_pieces;
+
+/// Borrows the bytes, or the pieces.
 typedef struct drayi_elf {
-    const uint8_t *bytes;
+    const uint8_t *bytes;     // all of them; or NULL:
+    drayi_elf_pieces *pieces; // from here
     uint64_t count;
     Elf64_Ehdr header;
+    const uint8_t *segments, *sections; // the two tables
 } drayi_elf;
+
+/// Bytes that lie inside the file. NULL: they cannot be read, `error` says why. Valid as long as the pieces.
+const uint8_t *drayi_elf_view(const drayi_elf *elf, uint64_t offset, uint64_t count,
+                              dray_error *error);
 
 /// Do the bytes begin like an ELF file?
 static inline bool drayi_elf_is(const uint8_t *bytes, uint64_t count)
@@ -26,12 +46,15 @@ static inline bool drayi_elf_is(const uint8_t *bytes, uint64_t count)
 /// DRAY_E_FORMAT with a rule "elf.*": what lies outside, with numbers. DRAY_E_UNSUPPORTED: a class or byte
 /// order that is not ours.
 dray_status drayi_elf_read(const uint8_t *bytes, uint64_t count, drayi_elf *out, dray_error *error);
+/// The same of the first `count` bytes of a file.
+dray_status drayi_elf_read_pieces(drayi_elf_pieces *pieces, uint64_t count, drayi_elf *out,
+                                  dray_error *error);
 
 /// index < header.e_phnum; the offsets were checked.
 static inline Elf64_Phdr drayi_elf_segment(const drayi_elf *elf, uint64_t index)
 {
     Elf64_Phdr segment;
-    memcpy(&segment, elf->bytes + elf->header.e_phoff + index * sizeof(segment), sizeof(segment));
+    memcpy(&segment, elf->segments + index * sizeof(segment), sizeof(segment));
     return segment;
 }
 
@@ -39,7 +62,7 @@ static inline Elf64_Phdr drayi_elf_segment(const drayi_elf *elf, uint64_t index)
 static inline Elf64_Shdr drayi_elf_section(const drayi_elf *elf, uint64_t index)
 {
     Elf64_Shdr section;
-    memcpy(&section, elf->bytes + elf->header.e_shoff + index * sizeof(section), sizeof(section));
+    memcpy(&section, elf->sections + index * sizeof(section), sizeof(section));
     return section;
 }
 

@@ -92,12 +92,22 @@ static bool find_load(const drayi_elf *elf, uint64_t address, uint64_t bytes, bo
     return false;
 }
 
-const uint8_t *drayi_elf_bytes_at(const drayi_elf_library *library, uint64_t address, uint64_t count)
+bool drayi_elf_offset_of(const drayi_elf_library *library, uint64_t address, uint64_t count,
+                         uint64_t *out_offset)
 {
     Elf64_Phdr segment;
     if (!find_load(&library->elf, address, count, true, &segment))
-        return NULL;
-    return library->elf.bytes + segment.p_offset + (address - segment.p_vaddr);
+        return false;
+    *out_offset = segment.p_offset + (address - segment.p_vaddr);
+    return true;
+}
+
+const uint8_t *drayi_elf_bytes_at(const drayi_elf_library *library, uint64_t address, uint64_t count)
+{
+    uint64_t offset;
+    return drayi_elf_offset_of(library, address, count, &offset)
+               ? drayi_elf_view(&library->elf, offset, count, NULL)
+               : NULL;
 }
 
 bool drayi_elf_is_writable(const drayi_elf_library *library, uint64_t address, uint64_t count)
@@ -182,9 +192,10 @@ static dray_status check_others(drayi_elf_library *library, dray_error *error)
             found = true;
             library->dynamic_count = segment.p_filesz / sizeof(Elf64_Dyn);
             DRAY_TRY(check_in_memory(elf, i, &segment, error));
-            library->dynamic_at =
-                (uint64_t)(drayi_elf_bytes_at(library, segment.p_vaddr, segment.p_filesz) -
-                           elf->bytes);
+            drayi_elf_offset_of(library, segment.p_vaddr, segment.p_filesz, &library->dynamic_at);
+            library->dynamic = drayi_elf_view(elf, library->dynamic_at, segment.p_filesz, error);
+            if (!library->dynamic)
+                return DRAY_E_IO;
             break;
         case PT_TLS:
         case PT_NOTE:
@@ -208,7 +219,7 @@ static dray_status check_others(drayi_elf_library *library, dray_error *error)
 static Elf64_Dyn entry_at(const drayi_elf_library *library, uint64_t index)
 {
     Elf64_Dyn entry;
-    memcpy(&entry, library->elf.bytes + library->dynamic_at + index * sizeof(entry), sizeof(entry));
+    memcpy(&entry, library->dynamic + index * sizeof(entry), sizeof(entry));
     return entry;
 }
 
@@ -262,7 +273,7 @@ static const dynamic_table dynamic_tables[] = {
 static dray_status check_dynamic_table(const drayi_elf_library *library, const dynamic_table *table,
                                        dray_error *error)
 {
-    uint64_t address, bytes = table->least;
+    uint64_t address, offset, bytes = table->least;
     if (!drayi_elf_dynamic(library, table->address_tag, &address))
         return DRAY_OK;
     if (table->bytes_tag && !drayi_elf_dynamic(library, table->bytes_tag, &bytes))
@@ -272,7 +283,7 @@ static dray_status check_dynamic_table(const drayi_elf_library *library, const d
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.size", library->dynamic_at,
                               "elf: %s of %" PRIu64 " bytes, wanted a multiple of %" PRIu64,
                               table->name, bytes, table->unit);
-    if (bytes > 0 && !drayi_elf_bytes_at(library, address, bytes))
+    if (bytes > 0 && !drayi_elf_offset_of(library, address, bytes, &offset))
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.bounds", library->dynamic_at,
                               "elf: %s, %" PRIu64 " bytes at address %" PRIu64
                               ", is not inside a loaded part of the file",
@@ -306,16 +317,18 @@ static dray_status check_dynamic(drayi_elf_library *library, dray_error *error)
         !drayi_elf_dynamic(library, DT_STRSZ, &bytes))
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.strings", library->dynamic_at,
                               "elf: the dynamic table has no string table");
-    library->strings = drayi_elf_bytes_at(library, address, bytes);
+    uint64_t offset = 0;
+    drayi_elf_offset_of(library, address, bytes, &offset);
+    library->strings = drayi_elf_view(&library->elf, offset, bytes, error);
     library->strings_bytes = bytes;
+    if (!library->strings)
+        return DRAY_E_IO;
     if (library->strings[bytes - 1] != 0)
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.strings", library->dynamic_at,
                               "elf: the string table's last byte is not 0");
     if (!drayi_elf_dynamic(library, DT_SYMTAB, &address))
         return dray_fail_rule(error, DRAY_E_FORMAT, "elf.dynamic.symbols", library->dynamic_at,
                               "elf: the dynamic table has no symbol table");
-    library->symbols_at =
-        (uint64_t)(drayi_elf_bytes_at(library, address, sizeof(Elf64_Sym)) - library->elf.bytes);
     if (drayi_elf_dynamic(library, DT_INIT_ARRAYSZ, &bytes))
         library->constructor_count += bytes / sizeof(uint64_t);
     return DRAY_OK;
@@ -375,21 +388,36 @@ dray_text drayi_elf_needed(const drayi_elf_library *library, uint64_t index)
     return name;
 }
 
+static dray_status read_library(drayi_elf_library *library, dray_error *error)
+{
+    DRAY_TRY(check_kind(&library->elf, error));
+    DRAY_TRY(check_loads(library, error));
+    DRAY_TRY(check_others(library, error));
+    DRAY_TRY(find_end(library, error));
+    DRAY_TRY(check_dynamic(library, error));
+    for (uint64_t i = 0; i < library->dynamic_count; i++) {
+        Elf64_Dyn entry = entry_at(library, i);
+        DRAY_TRY(read_entry(library, &entry, error));
+    }
+    return drayi_elf_count_symbols(library, error);
+}
+
 dray_status drayi_elf_library_read(const uint8_t *bytes, uint64_t count, drayi_elf_library *out,
                                    dray_error *error)
 {
-    drayi_elf_library library = {.elf = {.bytes = bytes}};
+    drayi_elf_library library = {.dynamic_at = 0};
     DRAY_TRY(drayi_elf_read(bytes, count, &library.elf, error));
-    DRAY_TRY(check_kind(&library.elf, error));
-    DRAY_TRY(check_loads(&library, error));
-    DRAY_TRY(check_others(&library, error));
-    DRAY_TRY(find_end(&library, error));
-    DRAY_TRY(check_dynamic(&library, error));
-    for (uint64_t i = 0; i < library.dynamic_count; i++) {
-        Elf64_Dyn entry = entry_at(&library, i);
-        DRAY_TRY(read_entry(&library, &entry, error));
-    }
-    DRAY_TRY(drayi_elf_count_symbols(&library, error));
+    DRAY_TRY(read_library(&library, error));
+    *out = library;
+    return DRAY_OK;
+}
+
+dray_status drayi_elf_library_read_pieces(drayi_elf_pieces *pieces, uint64_t count,
+                                          drayi_elf_library *out, dray_error *error)
+{
+    drayi_elf_library library = {.dynamic_at = 0};
+    DRAY_TRY(drayi_elf_read_pieces(pieces, count, &library.elf, error));
+    DRAY_TRY(read_library(&library, error));
     *out = library;
     return DRAY_OK;
 }

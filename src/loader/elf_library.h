@@ -13,10 +13,9 @@
 /// Borrows the bytes.
 typedef struct drayi_elf_library {
     drayi_elf elf;
-    uint64_t dynamic_at, dynamic_count; // entries before DT_NULL
-    const uint8_t *strings;
+    uint64_t dynamic_at, dynamic_count; // in the file; entries before DT_NULL
+    const uint8_t *dynamic, *strings, *symbols;
     uint64_t strings_bytes; // the last one is 0
-    uint64_t symbols_at;    // in the file
     uint64_t symbol_count;
     uint64_t needed_count;
     dray_text soname, rpath, runpath; // bytes NULL: it has none
@@ -33,6 +32,9 @@ typedef struct drayi_elf_library {
 /// DRAY_E_FORMAT with a rule "elf.*". DRAY_E_UNSUPPORTED: no shared object of this machine, with both named.
 dray_status drayi_elf_library_read(const uint8_t *bytes, uint64_t count, drayi_elf_library *out,
                                    dray_error *error);
+/// The same of a file, of which only what is looked at gets read.
+dray_status drayi_elf_library_read_pieces(drayi_elf_pieces *pieces, uint64_t count,
+                                          drayi_elf_library *out, dray_error *error);
 
 /// The name of the index'th library it needs; index < needed_count.
 dray_text drayi_elf_needed(const drayi_elf_library *library, uint64_t index);
@@ -57,7 +59,11 @@ bool drayi_elf_dynamic(const drayi_elf_library *library, int64_t tag, uint64_t *
 /// Part of reading: symbol_count, by the hash table.
 dray_status drayi_elf_count_symbols(drayi_elf_library *library, dray_error *error);
 
-/// Bytes at an address of the loaded library, as they stand in the file; NULL: not all of them do.
+/// Where in the file the bytes at an address of the loaded library stand; false: not all of them do.
+bool drayi_elf_offset_of(const drayi_elf_library *library, uint64_t address, uint64_t count,
+                         uint64_t *out_offset);
+
+/// Those bytes; NULL: they do not stand in the file, or cannot be read.
 const uint8_t *drayi_elf_bytes_at(const drayi_elf_library *library, uint64_t address,
                                   uint64_t count);
 

@@ -185,17 +185,21 @@ enum { opened_ours, opened_shared, opened_stale };
 /// path earlier and is still loaded is given again, whatever the descriptor means by now; and one whose
 /// file is the same, whatever its path. Ours is what came by our path when nothing had that path before.
 static int tell_opened(const dray_part *part, const char *path, bool taken, void *opened,
-                       const drayi_elf_library *library, const void *view, uint64_t *out_base)
+                       const drayi_elf_library *library, uint64_t *out_base)
 {
     const drayi_os *os = part->env->os;
     uint64_t first = 0, end = 0;
-    int by_path = os->module_base(opened, path, out_base);
+    int by_path = os->module_base(opened, path, out_base), code = 0;
     if (by_path < 0)
         return by_path;
     if (by_path && !taken)
         return opened_ours;
     drayi_elf_span(library, &first, &end);
-    int same = os->same_mapping(view, (const void *)(uintptr_t)(*out_base + first));
+    void *page = os->map(NULL, 1, PROT_READ, MAP_PRIVATE, part->fd, 0, &code);
+    if (!page)
+        return code;
+    int same = os->same_mapping(page, (const void *)(uintptr_t)(*out_base + first));
+    os->unmap(page, 1);
     return same < 0 ? same : same ? opened_shared : opened_stale;
 }
 
@@ -211,8 +215,8 @@ static dray_status descriptor_change(dray_part *part, dray_error *error)
     return DRAY_OK;
 }
 
-dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *library, const void *view,
-                                bool *out_shared, dray_error *error)
+dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *library, bool *out_shared,
+                                dray_error *error)
 {
     const drayi_os *os = part->env->os;
     char path[path_bytes], why[320];
@@ -224,7 +228,7 @@ dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *librar
         void *opened = os->module_open(path, why, sizeof(why));
         if (!opened)
             return dray_fail(error, DRAY_E_UNSUPPORTED, "the dynamic linker refuses: %s", why);
-        int what = tell_opened(part, path, taken, opened, library, view, &base);
+        int what = tell_opened(part, path, taken, opened, library, &base);
         if (what == opened_ours) {
             drayi_elf_span(library, &first, &end);
             part->library = opened;

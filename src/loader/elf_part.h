@@ -38,11 +38,10 @@ dray_status drayi_elf_part_names(dray_part *part, const drayi_elf_library *libra
 /// The address in memory of a function, or 0. `kind` stands in front of the name: "", "_doc_", "_metadata_".
 uint64_t drayi_elf_part_find(const dray_part *part, const char *kind, const char *name);
 
-/// Opens the part's fd as a library. `view`: where bytes of the same file are mapped already, by which it is
-/// known that no other library was opened in its place. *out_shared (and DRAY_E_BUSY): this file is mapped
+/// Opens the part's fd as a library, and makes sure that no other one was opened in its place. *out_shared (and DRAY_E_BUSY): this file is mapped
 /// already, for somebody else, and the linker maps a file once. DRAY_E_UNSUPPORTED: the linker refuses, with its words.
-dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *library, const void *view,
-                                bool *out_shared, dray_error *error);
+dray_status drayi_elf_part_open(dray_part *part, const drayi_elf_library *library, bool *out_shared,
+                                dray_error *error);
 
 /// Closes the library, and its descriptor when it really went. NULL is accepted.
 void drayi_elf_part_destroy(dray_part *part);

@@ -15,14 +15,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /// One attempt to load.
 typedef struct elf_load {
     const dray_load_request *request;
     dray_part *part;
-    drayi_elf_library library; // over `view`
-    const uint8_t *view;       // the file's bytes, mapped from the part's descriptor
+    drayi_elf_pieces pieces;   // of the part's own descriptor
+    drayi_elf_library library; // over them
     bool copy;                 // of bytes that nobody else has mapped
 } elf_load;
 
@@ -36,24 +35,9 @@ static bool can_stay(const dray_image *image)
     return image->fd >= 0 && image->fd_offset == 0;
 }
 
-/// The file's bytes by a mapping of our own. Of a file that is not sealed it is as safe as the linker's own
-/// mapping will be: whoever cuts such a file later takes both away.
-static dray_status view_open(elf_load *load, dray_error *error)
-{
-    const drayi_os *os = load->request->env->os;
-    int code = 0;
-    load->view =
-        os->map(NULL, load->part->byte_count, PROT_READ, MAP_PRIVATE, load->part->fd, 0, &code);
-    if (!load->view)
-        return dray_fail_os(error, -code, "mmap", "%" PRIu64 " bytes", load->part->byte_count);
-    return DRAY_OK;
-}
-
 static void load_end(elf_load *load)
 {
-    if (load->view)
-        load->request->env->os->unmap((void *)(uintptr_t)load->view,
-                                      load->request->image->byte_count);
+    drayi_arena_free(&load->pieces.arena);
     drayi_elf_part_destroy(load->part);
 }
 
@@ -162,7 +146,9 @@ static void **find_slot(const elf_load *load)
 static void find_tree(const elf_load *load, dray_loaded_part *out)
 {
     drayi_elf_symbol symbol;
-    if (!drayi_elf_tree(&load->library, &symbol))
+    uint64_t offset;
+    if (!drayi_elf_find(&load->library, "__tvm_ffi__library_bin", &symbol) ||
+        !drayi_elf_offset_of(&load->library, symbol.address, symbol.bytes, &offset))
         return;
     out->tree = (const uint8_t *)(uintptr_t)(load->part->base + symbol.address);
     out->tree_bytes = symbol.bytes;
@@ -173,7 +159,11 @@ static void find_tree(const elf_load *load, dray_loaded_part *out)
 static dray_status check(elf_load *load, dray_error *error)
 {
     const dray_load_request *request = load->request;
-    DRAY_TRY(drayi_elf_library_read(load->view, request->image->byte_count, &load->library, error));
+    load->pieces.arena.env = request->env;
+    load->pieces.fd = load->part->fd;
+    load->pieces.name = request->image->name;
+    DRAY_TRY(drayi_elf_library_read_pieces(&load->pieces, request->image->byte_count,
+                                           &load->library, error));
     if (load->library.refuses_dlopen)
         return dray_fail_rule(error, DRAY_E_UNSUPPORTED, "elf.type", 16,
                               "elf: it is a program, or was linked not to be loaded at run time");
@@ -189,13 +179,12 @@ static dray_status load_once(elf_load *load, dray_loaded_part *out, bool *out_ag
     const dray_load_request *request = load->request;
     bool shared = false;
     DRAY_TRY(drayi_elf_part_create(request->env, request->image, load->copy, &load->part, error));
-    DRAY_TRY(view_open(load, error));
     DRAY_TRY(check(load, error));
     DRAY_TRY(drayi_elf_part_names(load->part, &load->library, error));
     DRAY_TRY(provide_symbols(load, error));
     if (request->policy->rules & DRAY_POLICY_TRIAL)
         DRAY_TRY(drayi_elf_part_try(load->part, error));
-    dray_status status = drayi_elf_part_open(load->part, &load->library, load->view, &shared, error);
+    dray_status status = drayi_elf_part_open(load->part, &load->library, &shared, error);
     *out_again = shared || (status == DRAY_E_UNSUPPORTED && !load->part->sealed);
     if (status != DRAY_OK)
         return status;
