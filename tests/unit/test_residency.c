@@ -225,9 +225,41 @@ static void the_read_ahead_limit_has_three_sources_and_a_default(void **state)
     uint64_t by_disk = drayi_read_ahead_bytes(&env, fd);
     assert_in_range(by_disk, 64 << 10, 64 << 20);
     os.open = slow_sysfs;
-    assert_int_equal(drayi_read_ahead_bytes(&env, fd),
-                     by_disk); // the bdi of the same device says the same
+    assert_in_range(drayi_read_ahead_bytes(&env, fd), 64 << 10,
+                    by_disk); // the bdi of the same device knows no longest request
     assert_int_equal(drayi_read_ahead_bytes(&env, -1), 128 << 10);
+    close(fd);
+    unlink(path);
+}
+
+static unsigned asked_ahead, populated;
+
+static int counting_advise(void *at, size_t bytes, int advice)
+{
+    asked_ahead += advice == MADV_WILLNEED;
+    populated += advice == 22; // MADV_POPULATE_READ
+    return drayi_os_linux.advise(at, bytes, advice);
+}
+
+static void only_a_device_that_reads_ahead_little_is_asked_ahead(void **state)
+{
+    (void)state;
+    drayi_os os = drayi_os_linux;
+    drayi_env env = {.os = &os};
+    const uint64_t bytes = 1 << 20;
+    const char *path = test_file_make("asked-ahead", bytes);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint8_t *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    drayi_extent extent = {.name = "it", .at = at, .bytes = bytes, .fd = fd};
+    os.advise = counting_advise;
+    os.open = slow_sysfs; // the bdi's number, or the default of 128 KiB
+    uint64_t chunk = drayi_read_ahead_bytes(&env, fd), chunks = (bytes + chunk - 1) / chunk;
+    asked_ahead = populated = 0;
+    assert_int_equal(drayi_prefetch(&env, &extent, NULL, NULL, NULL), DRAY_OK);
+    assert_int_equal(populated, chunks);
+    assert_int_equal(asked_ahead, chunk < 1 << 20 ? chunks : 0);
+    assert_true(test_file_same(at, 0, bytes));
+    munmap(at, bytes);
     close(fd);
     unlink(path);
 }
@@ -243,6 +275,7 @@ int main(void)
         cmocka_unit_test(pages_are_rounded_both_ways),
         cmocka_unit_test(a_set_of_ranges_is_what_a_bitmap_would_be),
         cmocka_unit_test(the_read_ahead_limit_has_three_sources_and_a_default),
+        cmocka_unit_test(only_a_device_that_reads_ahead_little_is_asked_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
