@@ -15,6 +15,7 @@ struct dray_stream {
     pthread_mutex_t lock; // a waiter in another thread may be late, and look at a newer job
     uint64_t job;         // guarded by lock
     uint32_t count;       // guarded by lock: runs of the job
+    bool well;            // guarded by lock: all of them were seen to have ended well
     cl_event events[DRAY_DEVICE_RUNS_MAX]; // guarded by lock: the first `count`
     drayi_opencl_kernels kernels;          // made when the first loop comes
 };
@@ -26,14 +27,18 @@ static void events_release(const dray_stream *stream, uint32_t count)
 }
 
 /// A driver may still be telling those behind a failed command of it when its event says so (PoCL 3.1 does),
-/// so the queue comes to its end before the events go.
+/// so the queue comes to its end before the events go. After a job that ended well it is there.
 static void job_forget(dray_stream *stream)
 {
-    if (stream->queue)
+    pthread_mutex_lock(&stream->lock);
+    bool at_end = stream->well || stream->count == 0;
+    pthread_mutex_unlock(&stream->lock);
+    if (!at_end)
         stream->device->driver->calls.queue_finish(stream->queue);
     pthread_mutex_lock(&stream->lock);
     events_release(stream, stream->count);
     stream->count = 0;
+    stream->well = false;
     stream->job++;
     pthread_mutex_unlock(&stream->lock);
 }
@@ -206,23 +211,24 @@ static dray_status opencl_start(dray_stream *stream, const dray_device_run *runs
 
 // --- ending ----------------------------------------------------------------------------------------------
 
-/// Looks at the job's events; the lock is held. The last one first: while it runs, nothing has ended.
-static dray_status job_look(const dray_stream *stream, bool *out_done, dray_error *error)
+/// Looks at the job's events, each once; the lock is held. The last one first: while it runs, nothing has
+/// ended. Of several failures the earliest copy's is told.
+static dray_status job_look(dray_stream *stream, bool *out_done, dray_error *error)
 {
+    dray_status status = DRAY_OK;
     *out_done = true;
-    for (uint32_t i = stream->count; i-- > 0;) {
-        if (event_status(stream, stream->events[i]) > DRAYI_OPENCL_COMPLETE) {
+    for (uint32_t i = stream->well ? 0 : stream->count; i-- > 0;) {
+        cl_int state = event_status(stream, stream->events[i]);
+        if (state > DRAYI_OPENCL_COMPLETE) {
             *out_done = false;
             return DRAY_OK;
         }
+        if (state < DRAYI_OPENCL_COMPLETE)
+            status = drayi_opencl_fail(error, state, "copy", "%u of %u on opencl:%u", i + 1,
+                                       stream->count, stream->device->ordinal);
     }
-    for (uint32_t i = 0; i < stream->count; i++) {
-        cl_int status = event_status(stream, stream->events[i]);
-        if (status < DRAYI_OPENCL_COMPLETE)
-            return drayi_opencl_fail(error, status, "copy", "%u of %u on opencl:%u", i + 1,
-                                     stream->count, stream->device->ordinal);
-    }
-    return DRAY_OK;
+    stream->well = status == DRAY_OK;
+    return status;
 }
 
 /// Asking for an event's state may itself have failed: then the job may still run, and its memory is about to
