@@ -271,9 +271,8 @@ static void fault_move(drayi_migration *model, uint64_t time_ns, uint32_t block,
     uint32_t extra = density_grow(rights->resident, missing, drayi_pieces_of(model, block));
     extra &= ~rights->readable;
     extra &= ~stays_preferred(model, block, extra, model->blocks[block].policy.preferred, processor);
-    if (drayi_pieces_move(model, block, missing, processor))
+    if (drayi_pieces_move(model, block, missing | extra, processor) & missing)
         drayi_thrash_event(model, block, time_ns, processor);
-    drayi_pieces_move(model, block, extra, processor);
 }
 
 static void fault(drayi_migration *model, uint64_t time_ns, uint32_t block, uint32_t touched,
