@@ -10,12 +10,8 @@ bool bench_rounds_fit(option_number rounds, option_problem *problem)
 }
 
 static const command *const parts[] = {
-    &command_bench_weights,
-    &command_bench_transfer,
-    &command_bench_layout,
-    &command_bench_hints,
-    &command_bench_module,
-    NULL,
+    &command_bench_weights, &command_bench_transfer, &command_bench_layout,
+    &command_bench_hints,   &command_bench_module,   NULL,
 };
 
 const command command_bench = {

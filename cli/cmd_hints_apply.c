@@ -388,7 +388,7 @@ const command command_hints_apply = {
         "Maps the file, gives the hint for every tensor that matches (neighbours as one), and says what\n"
         "became of each: verified (measured), accepted, degraded, skipped with the reason, or failed. Where\n"
         "the bytes are is looked up before and after. Nothing is reported as done that was not seen.\n",
-    .operand = {"MODEL", offsetof(apply_values, file)},
+    .operand = {.name = "MODEL", .at = offsetof(apply_values, file)},
     .options = apply_options,
     .values_bytes = sizeof(apply_values),
     .check = apply_check,

@@ -303,7 +303,7 @@ const command command_hints_simulate = {
         "migration on faults, eviction when a device is full, and the published rules of thrashing.\n"
         "Everything it says is simulated. Policies are written as in dray hints explain:\n"
         "read-mostly, prefer-device:0, prefer-host, accessed-by:0,1, and several with + between.\n",
-    .operand = {"TRACE", offsetof(simulate_values, trace)},
+    .operand = {.name = "TRACE", .at = offsetof(simulate_values, trace)},
     .options = simulate_options,
     .values_bytes = sizeof(simulate_values),
     .check = simulate_check,

@@ -1,12 +1,13 @@
 // Every layout and number of dray/ffi.h against the header of tvm-ffi itself.
 #include <dray/ffi.h>
-#include <tvm/ffi/c_api.h>
 
 #include <cstddef>
+#include <tvm/ffi/c_api.h>
 
 #define SAME_SIZE(ours, theirs) static_assert(sizeof(ours) == sizeof(theirs), #ours)
-#define SAME_PLACE(ours, ours_field, theirs, theirs_field)                                         \
-    static_assert(offsetof(ours, ours_field) == offsetof(theirs, theirs_field), #ours "." #ours_field)
+#define SAME_PLACE(ours, ours_field, theirs, theirs_field)                      \
+    static_assert(offsetof(ours, ours_field) == offsetof(theirs, theirs_field), \
+                  #ours "." #ours_field)
 #define SAME_NUMBER(ours, theirs) static_assert(int(ours) == int(theirs), #ours)
 
 SAME_SIZE(dray_any, TVMFFIAny);
@@ -21,19 +22,26 @@ SAME_SIZE(dray_byte_array, TVMFFIByteArray);
 SAME_PLACE(dray_byte_array, size, TVMFFIByteArray, size);
 static_assert(sizeof(dray_error_object) == sizeof(TVMFFIObject) + sizeof(TVMFFIErrorCell), "error");
 static_assert(offsetof(dray_error_object, message) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, message), "error.message");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, message),
+              "error.message");
 static_assert(offsetof(dray_error_object, backtrace) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, backtrace), "error.backtrace");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, backtrace),
+              "error.backtrace");
 static_assert(offsetof(dray_error_object, update_backtrace) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, update_backtrace), "error.update");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, update_backtrace),
+              "error.update");
 static_assert(offsetof(dray_error_object, cause) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, cause_chain), "error.cause");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, cause_chain),
+              "error.cause");
 static_assert(offsetof(dray_error_object, extra) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, extra_context), "error.extra");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIErrorCell, extra_context),
+              "error.extra");
 static_assert(offsetof(dray_function_object, call) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIFunctionCell, safe_call), "function.call");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIFunctionCell, safe_call),
+              "function.call");
 static_assert(offsetof(dray_function_object, cpp_call) ==
-                  sizeof(TVMFFIObject) + offsetof(TVMFFIFunctionCell, cpp_call), "function.cpp_call");
+                  sizeof(TVMFFIObject) + offsetof(TVMFFIFunctionCell, cpp_call),
+              "function.cpp_call");
 
 SAME_NUMBER(DRAY_TYPE_NONE, kTVMFFINone);
 SAME_NUMBER(DRAY_TYPE_INT, kTVMFFIInt);

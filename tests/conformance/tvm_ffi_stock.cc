@@ -1,11 +1,11 @@
 // A module exactly as users of tvm-ffi write theirs.
+#include <string>
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/function.h>
 #include <tvm/ffi/string.h>
 
-#include <string>
-
-namespace {
+namespace
+{
 
 int64_t add_one(int64_t value)
 {

@@ -4,8 +4,10 @@
 #include <stdexcept>
 #include <string>
 
-namespace user {
-namespace {
+namespace user
+{
+namespace
+{
 
 int add_one(void *, const dray_any *arguments, int32_t count, dray_any *result)
 {

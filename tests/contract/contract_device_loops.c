@@ -47,7 +47,7 @@ static bench bench_open(const char *name, dray_storage from, dray_storage to)
     static const char *const backends[] = {"copy", "cuda", "opencl", "sim_device", NULL};
     const dray_agent_options options = {.struct_bytes = sizeof(options), .backends = backends};
     dray_error error;
-    dray_device *device;
+    dray_device *device = NULL;
     if (dray_agent_create(own.context, &options, &own.agent, &error) != DRAY_OK ||
         dray_device_open(own.context, name, &device, &error) != DRAY_OK)
         fail_msg("%s", error.message);

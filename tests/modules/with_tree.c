@@ -3,6 +3,7 @@
 
 #define U64(n) n, 0, 0, 0, 0, 0, 0, 0
 
+// clang-format off
 __attribute__((visibility("default"))) const unsigned char __tvm_ffi__library_bin[] = {
     U64(83),                            // bytes that follow
     U64(3), U64(0), U64(1), U64(1),     // where imports begin
@@ -10,6 +11,7 @@ __attribute__((visibility("default"))) const unsigned char __tvm_ffi__library_bi
     U64(4), '_', 'l', 'i', 'b',         // module 0: this library
     U64(6), 'l', 'e', 't', 't', 'e', 'r', // module 1
     U64(1), 'z'};
+// clang-format on
 
 static int host(void *handle, const dray_any *arguments, int32_t count, dray_any *result)
 {

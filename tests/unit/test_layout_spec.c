@@ -120,8 +120,8 @@ static void a_line_that_is_written_reads_the_same(void **state)
     static const char *const lines[] = {
         "contiguous,blocks=256,layers=80,outer=2,page=16,inner=1024,dtype=2,heads=8,format=NHD",
         "layer-separate:block-first,blocks=2,layers=3,outer=1,page=4,inner=8,dtype=8,format=NHD",
-        "contiguous,blocks=18446744073709551,layers=1,outer=1,page=1,inner=12,dtype=1,heads=3,"
-        "format=custom:head/layer/outer/token,align=64",
+        ("contiguous,blocks=18446744073709551,layers=1,outer=1,page=1,inner=12,dtype=1,heads=3,"
+         "format=custom:head/layer/outer/token,align=64"),
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         char out[DRAY_LAYOUT_TEXT_BYTES];
