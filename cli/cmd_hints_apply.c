@@ -107,8 +107,8 @@ static dray_status tensors_find(apply_job *job)
     dray_span span;
     dray_weights_get_info(weights, &info);
     job->file_count = info.file_count;
-    job->files = text_memory(NULL, (info.file_count + 1) * sizeof(*job->files));
-    memset(job->files, 0, (info.file_count + 1) * sizeof(*job->files));
+    job->files = text_memory(NULL, (info.file_count + 1) * sizeof(void *));
+    memset(job->files, 0, (info.file_count + 1) * sizeof(void *));
     job->tensors = text_memory(NULL, (info.tensor_count + 1) * sizeof(*job->tensors));
     dray_status status = dray_tensor_pattern_check(pattern, &job->base.error);
     for (uint64_t i = 0; status == DRAY_OK && (tensor = dray_weights_tensor_at(weights, i)); i++) {

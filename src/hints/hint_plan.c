@@ -27,7 +27,7 @@ void dray_hint_plan_destroy(dray_hint_plan *plan)
     drayi_env *env = plan->env;
     for (uint64_t i = 0; i < plan->block_count; i++)
         drayi_free(env, plan->blocks[i], DRAYI_HINT_BLOCK * sizeof(dray_hint_entry));
-    drayi_free(env, plan->blocks, (size_t)plan->block_capacity * sizeof(plan->blocks[0]));
+    drayi_free(env, plan->blocks, (size_t)plan->block_capacity * sizeof(void *));
     drayi_free(env, plan, sizeof(*plan));
 }
 
@@ -77,7 +77,7 @@ static dray_status entry_check(const dray_hint_entry *entry, dray_error *error)
 static dray_status block_add(dray_hint_plan *plan, dray_error *error)
 {
     DRAY_TRY(drayi_grow(plan->env, (void **)&plan->blocks, &plan->block_capacity,
-                        plan->block_count + 1, sizeof(plan->blocks[0]), error));
+                        plan->block_count + 1, sizeof(void *), error));
     dray_hint_entry *block =
         drayi_alloc_array_raw(plan->env, DRAYI_HINT_BLOCK, sizeof(dray_hint_entry), error);
     if (!block)

@@ -31,7 +31,7 @@ static void survey_free(drayi_env *env, survey *seen)
 {
     drayi_free(env, seen->memories, (size_t)seen->count * sizeof(seen->memories[0]));
     drayi_free(env, seen->states, (size_t)seen->state_count * sizeof(seen->states[0]));
-    drayi_free(env, seen->set_now, (size_t)seen->count * sizeof(seen->set_now[0]));
+    drayi_free(env, seen->set_now, (size_t)seen->count * sizeof(void *));
 }
 
 /// Memory of one region is of one kind: it is looked at once for entries in a row.
@@ -107,7 +107,7 @@ static dray_status survey_make(dray_hint_run *run, const dray_hint_plan *plan, s
     for (uint64_t i = 0; run->hints->ops->state && i < plan->count; i++)
         seen->state_count += resets(drayi_hint_entry(plan, i));
     seen->memories = drayi_alloc_array(env, seen->count, sizeof(seen->memories[0]), error);
-    seen->set_now = drayi_alloc_array(env, seen->count, sizeof(seen->set_now[0]), error);
+    seen->set_now = drayi_alloc_array(env, seen->count, sizeof(void *), error);
     seen->states = drayi_alloc_array(env, seen->state_count, sizeof(seen->states[0]), error);
     if (!seen->memories || !seen->set_now || !seen->states)
         return DRAY_E_NOMEM;

@@ -58,7 +58,8 @@ static dray_status populate(drayi_hint_lowerer *lower, const drayi_hint_piece *p
         dray_hint_call *made;
         DRAY_TRY(drayi_lower_call(lower, piece, DRAY_HINT_MADVISE, advice, dray_hint_at_host(),
                                   &made, error));
-        made->step_bytes = piece->memory.step_bytes;
+        if (piece->range.bytes > piece->memory.step_bytes)
+            made->step_bytes = piece->memory.step_bytes;
         return DRAY_OK;
     }
     if (!has(lower, DRAY_HINT_HAS_POPULATE))

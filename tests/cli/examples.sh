@@ -16,6 +16,9 @@ grep -q "the second column begins with $second" out || fail "copy_engine transpo
 sum=$(python3 -c "print(sum(open('demo.gguf', 'rb').read()))")
 grep -q "sum of all bytes: *$sum$" out || fail "map_model: wrong sum"
 
+"$EXAMPLES/hint_memory" demo.gguf 'blk.0.*' >out 2>err || fail "hint_memory"
+grep -q '^9 tensors, 18 hints$' out && grep -q '^hint 0: verified: resident$' out || fail "hint_memory"
+
 "$EXAMPLES/try_policies" 20 >out 2>err || fail "try_policies" # worked out on paper
 grep -qx 'simulated, default        2688 faults,  2512 MiB moved,     0 MiB read over the link' out &&
     grep -qx 'simulated, prefer-host     384 faults,     0 MiB moved,  1280 MiB read over the link' out ||
