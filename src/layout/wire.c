@@ -6,6 +6,7 @@
 #include "base/env.h"
 #include "base/quote.h"
 #include "base/reader.h"
+#include "base/writer.h"
 #include "dray/spi/remote.h"
 
 #include <inttypes.h>
@@ -17,85 +18,58 @@ enum { flag_writable = 1, head_bytes = 24, tail_bytes = 8, region_bytes = 40, de
 
 // --- writing -------------------------------------------------------------------------------------------------------
 
-/// Counts what does not fit.
-typedef struct wire_writer {
-    uint8_t *out;
-    uint64_t capacity, used;
-} wire_writer;
-
-static void put(wire_writer *writer, const void *bytes, uint64_t count)
+static void put_config(drayi_writer *writer, const dray_layout_config *config)
 {
-    if (writer->used <= writer->capacity && count <= writer->capacity - writer->used)
-        memcpy(writer->out + writer->used, bytes, count);
-    writer->used += count;
-}
-
-static void put_number(wire_writer *writer, uint64_t value, unsigned bytes)
-{
-    uint8_t little[8];
-    for (unsigned i = 0; i < bytes; i++)
-        little[i] = (uint8_t)(value >> 8 * i);
-    put(writer, little, bytes);
-}
-
-static void put_text(wire_writer *writer, dray_text text)
-{
-    put_number(writer, text.length, 2);
-    put(writer, text.bytes, text.length);
-}
-
-static void put_config(wire_writer *writer, const dray_layout_config *config)
-{
-    put_number(writer, (uint64_t)config->kind, 4);
-    put_number(writer, (uint64_t)config->format, 4);
-    put_number(writer, config->num_blocks, 8);
-    put_number(writer, config->page_size, 8);
-    put_number(writer, config->inner_dim, 8);
-    put_number(writer, config->alignment, 8);
-    put_number(writer, config->num_layers, 4);
-    put_number(writer, config->outer_dim, 4);
-    put_number(writer, config->num_heads, 4);
-    put_number(writer, config->dtype_width_bytes, 4);
+    drayi_write_number(writer, (uint64_t)config->kind, 4);
+    drayi_write_number(writer, (uint64_t)config->format, 4);
+    drayi_write_number(writer, config->num_blocks, 8);
+    drayi_write_number(writer, config->page_size, 8);
+    drayi_write_number(writer, config->inner_dim, 8);
+    drayi_write_number(writer, config->alignment, 8);
+    drayi_write_number(writer, config->num_layers, 4);
+    drayi_write_number(writer, config->outer_dim, 4);
+    drayi_write_number(writer, config->num_heads, 4);
+    drayi_write_number(writer, config->dtype_width_bytes, 4);
     for (int i = 0; i < 4; i++)
-        put_number(writer, (uint64_t)config->order[i], 4);
+        drayi_write_number(writer, (uint64_t)config->order[i], 4);
 }
 
-static void put_region(wire_writer *writer, const dray_descriptor *region)
+static void put_region(drayi_writer *writer, const dray_descriptor *region)
 {
-    put_number(writer, region->handle, 8);
-    put_number(writer, region->address, 8);
-    put_number(writer, region->bytes, 8);
-    put_number(writer, region->device_id, 8);
-    put_number(writer, (uint64_t)region->memory, 4);
-    put_number(writer, region->writable ? flag_writable : 0, 4);
+    drayi_write_number(writer, region->handle, 8);
+    drayi_write_number(writer, region->address, 8);
+    drayi_write_number(writer, region->bytes, 8);
+    drayi_write_number(writer, region->device_id, 8);
+    drayi_write_number(writer, (uint64_t)region->memory, 4);
+    drayi_write_number(writer, region->writable ? flag_writable : 0, 4);
 }
 
-static void put_all(wire_writer *writer, const drayi_layout_wire *wire, uint64_t total)
+static void put_all(drayi_writer *writer, const drayi_layout_wire *wire, uint64_t total)
 {
-    put(writer, magic, sizeof(magic));
-    put_number(writer, DRAYI_LAYOUT_WIRE_VERSION, 4);
-    put_number(writer, 0, 4);
-    put_number(writer, total, 8);
-    put_number(writer, wire->epoch, 8);
-    put_text(writer, wire->agent);
-    put_number(writer, (uint64_t)wire->storage, 4);
-    put_text(writer, wire->device);
+    drayi_write_bytes(writer, magic, sizeof(magic));
+    drayi_write_number(writer, DRAYI_LAYOUT_WIRE_VERSION, 4);
+    drayi_write_number(writer, 0, 4);
+    drayi_write_number(writer, total, 8);
+    drayi_write_number(writer, wire->epoch, 8);
+    drayi_write_text(writer, wire->agent);
+    drayi_write_number(writer, (uint64_t)wire->storage, 4);
+    drayi_write_text(writer, wire->device);
     put_config(writer, &wire->config);
-    put_number(writer, wire->region_count, 4);
+    drayi_write_number(writer, wire->region_count, 4);
     for (uint32_t i = 0; i < wire->region_count; i++)
         put_region(writer, &wire->regions[i]);
 }
 
 uint64_t drayi_layout_wire_write(const drayi_layout_wire *wire, void *out, uint64_t capacity)
 {
-    wire_writer measure = {0};
+    drayi_writer measure = {0};
     put_all(&measure, wire, 0);
     uint64_t total = measure.used + tail_bytes;
     if (total > capacity)
         return total;
-    wire_writer writer = {.out = out, .capacity = capacity};
+    drayi_writer writer = {.out = out, .capacity = capacity};
     put_all(&writer, wire, total);
-    put_number(&writer, XXH3_64bits(out, writer.used), tail_bytes);
+    drayi_write_number(&writer, XXH3_64bits(out, writer.used), tail_bytes);
     return total;
 }
 

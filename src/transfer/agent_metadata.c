@@ -4,6 +4,7 @@
 
 #include "base/quote.h"
 #include "base/reader.h"
+#include "base/writer.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -32,65 +33,39 @@ bool drayi_metadata_name_fits(const char *name, uint64_t length, uint64_t most)
 
 // --- writing -------------------------------------------------------------------------------------------------------
 
-typedef struct metadata_writer {
-    uint8_t *out;
-    uint64_t capacity, used;
-} metadata_writer;
-
-static void put(metadata_writer *writer, const void *bytes, uint64_t count)
+static void put_blob(drayi_writer *writer, const void *bytes, uint32_t count)
 {
-    if (count && writer->used <= writer->capacity && count <= writer->capacity - writer->used)
-        memcpy(writer->out + writer->used, bytes, count);
-    writer->used += count;
+    drayi_write_number(writer, count, 4);
+    drayi_write_bytes(writer, bytes, count);
 }
 
-static void put_number(metadata_writer *writer, uint64_t value, uint64_t bytes)
-{
-    uint8_t little[8];
-    for (uint64_t i = 0; i < bytes; i++)
-        little[i] = (uint8_t)(value >> (8 * i));
-    put(writer, little, bytes);
-}
-
-static void put_name(metadata_writer *writer, dray_text name)
-{
-    put_number(writer, name.length, 2);
-    put(writer, name.bytes, name.length);
-}
-
-static void put_blob(metadata_writer *writer, const void *bytes, uint32_t count)
-{
-    put_number(writer, count, 4);
-    put(writer, bytes, count);
-}
-
-static void put_region(metadata_writer *writer, const drayi_metadata_region *region)
+static void put_region(drayi_writer *writer, const drayi_metadata_region *region)
 {
     const dray_descriptor *descriptor = &region->descriptor;
-    put_number(writer, descriptor->handle, 8);
-    put_number(writer, descriptor->address, 8);
-    put_number(writer, descriptor->bytes, 8);
-    put_number(writer, descriptor->device_id, 8);
-    put_number(writer, (uint64_t)descriptor->memory, 4);
-    put_number(writer, descriptor->writable ? flag_writable : 0, 4);
-    put_number(writer, region->backend, 4);
-    put_name(writer, region->name);
+    drayi_write_number(writer, descriptor->handle, 8);
+    drayi_write_number(writer, descriptor->address, 8);
+    drayi_write_number(writer, descriptor->bytes, 8);
+    drayi_write_number(writer, descriptor->device_id, 8);
+    drayi_write_number(writer, (uint64_t)descriptor->memory, 4);
+    drayi_write_number(writer, descriptor->writable ? flag_writable : 0, 4);
+    drayi_write_number(writer, region->backend, 4);
+    drayi_write_text(writer, region->name);
     put_blob(writer, region->key, region->key_bytes);
 }
 
-static void put_all(metadata_writer *writer, const drayi_metadata *metadata, uint64_t total)
+static void put_all(drayi_writer *writer, const drayi_metadata *metadata, uint64_t total)
 {
-    put(writer, magic, sizeof(magic));
-    put_number(writer, DRAYI_METADATA_VERSION, 4);
-    put_number(writer, 0, 4);
-    put_number(writer, total, 8);
-    put_number(writer, metadata->epoch, 8);
-    put_number(writer, metadata->backend_count, 4);
-    put_number(writer, metadata->region_count, 4);
-    put_name(writer, metadata->agent);
+    drayi_write_bytes(writer, magic, sizeof(magic));
+    drayi_write_number(writer, DRAYI_METADATA_VERSION, 4);
+    drayi_write_number(writer, 0, 4);
+    drayi_write_number(writer, total, 8);
+    drayi_write_number(writer, metadata->epoch, 8);
+    drayi_write_number(writer, metadata->backend_count, 4);
+    drayi_write_number(writer, metadata->region_count, 4);
+    drayi_write_text(writer, metadata->agent);
     for (uint32_t i = 0; i < metadata->backend_count; i++) {
         const drayi_metadata_backend *backend = &metadata->backends[i];
-        put_name(writer, backend->name);
+        drayi_write_text(writer, backend->name);
         put_blob(writer, backend->address, backend->address_bytes);
     }
     for (uint32_t i = 0; i < metadata->region_count; i++)
@@ -99,14 +74,14 @@ static void put_all(metadata_writer *writer, const drayi_metadata *metadata, uin
 
 uint64_t drayi_metadata_write(const drayi_metadata *metadata, void *out, uint64_t capacity)
 {
-    metadata_writer measure = {0};
+    drayi_writer measure = {0};
     put_all(&measure, metadata, 0);
     uint64_t total = measure.used + tail_bytes;
     if (total > capacity)
         return total;
-    metadata_writer writer = {.out = out, .capacity = capacity};
+    drayi_writer writer = {.out = out, .capacity = capacity};
     put_all(&writer, metadata, total);
-    put_number(&writer, XXH3_64bits(out, writer.used), tail_bytes);
+    drayi_write_number(&writer, XXH3_64bits(out, writer.used), tail_bytes);
     return total;
 }
 
