@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "dray/module.h"
+#include "loader/cuda_names.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,19 +56,21 @@ static dray_status kernels_list(dray_part *part, dray_error *error)
 }
 
 static dray_status program_load(dray_part *part, const dray_load_request *request,
-                                dray_code_form form, uint64_t at, uint64_t count, dray_error *error)
+                                const drayi_kernel_code *given, dray_error *error)
 {
     dray_device_native native;
     dray_device_get_native(request->device, &native);
     part->device = dray_device_retain(request->device);
     part->ops = native.ops->module;
-    if (!part->ops || !(part->ops->forms & 1u << form))
+    if (!part->ops || !(part->ops->forms & 1u << given->form))
         return dray_fail(error, DRAY_E_UNSUPPORTED, "%s takes no code of kind %s",
                          dray_device_name(request->device), request->kind);
     const dray_text_sink *sink = &request->options->build_log;
-    const dray_code code = {.form = form,
-                            .bytes = part->bytes + at,
-                            .byte_count = count,
+    const dray_code code = {.form = given->form,
+                            .bytes = part->bytes + given->at,
+                            .byte_count = given->bytes,
+                            .kernels = given->names ? given->names->names : NULL,
+                            .kernel_count = given->names ? given->names->count : 0,
                             .build_options = request->options->build_options,
                             .log = sink->write,
                             .log_self = sink->self};
@@ -75,9 +78,8 @@ static dray_status program_load(dray_part *part, const dray_load_request *reques
     return kernels_list(part, error);
 }
 
-dray_status drayi_kernel_part_create(const dray_load_request *request, dray_code_form form,
-                                     uint64_t code_at, uint64_t code_bytes, dray_loaded_part *out,
-                                     dray_error *error)
+dray_status drayi_kernel_part_create(const dray_load_request *request, const drayi_kernel_code *code,
+                                     dray_loaded_part *out, dray_error *error)
 {
     dray_part *part = drayi_new(request->env, dray_part, error);
     if (!part)
@@ -88,12 +90,12 @@ dray_status drayi_kernel_part_create(const dray_load_request *request, dray_code
     snprintf(part->name, sizeof(part->name), "%s", request->image->name);
     dray_status status = bytes_keep(part, request->image, error);
     if (status == DRAY_OK && request->device)
-        status = program_load(part, request, form, code_at, code_bytes, error);
+        status = program_load(part, request, code, error);
     if (status != DRAY_OK) {
         part_destroy(part);
         return status;
     }
-    part->is_text = form == DRAY_CODE_OPENCL_SOURCE || form == DRAY_CODE_PTX;
+    part->is_text = code->form == DRAY_CODE_OPENCL_SOURCE || code->form == DRAY_CODE_PTX;
     *out = (dray_loaded_part){.part = part, .ops = &drayi_kernel_part_ops};
     return DRAY_OK;
 }

@@ -37,11 +37,16 @@ struct dray_part {
     uint32_t kernel_count;
 };
 
-/// Copies the image's bytes and, where a device was given, loads [code_at, code_at + code_bytes) of them
-/// as `form` onto it. DRAY_E_UNSUPPORTED: this device takes no such code, with the families that do.
-dray_status drayi_kernel_part_create(const dray_load_request *request, dray_code_form form,
-                                     uint64_t code_at, uint64_t code_bytes, dray_loaded_part *out,
-                                     dray_error *error);
+/// The code in an image.
+typedef struct drayi_kernel_code {
+    dray_code_form form;
+    uint64_t at, bytes;
+    const struct drayi_kernel_names *names; // of its kernels, for drivers that do not list them; or NULL
+} drayi_kernel_code;
+
+/// Copies the image's bytes and, where a device was given, loads `code` of them onto it. DRAY_E_UNSUPPORTED: this device takes no such code, with the families that do.
+dray_status drayi_kernel_part_create(const dray_load_request *request, const drayi_kernel_code *code,
+                                     dray_loaded_part *out, dray_error *error);
 
 /// The function behind every kernel; its handle is a drayi_kernel.
 int drayi_kernel_call(void *handle, const dray_any *arguments, int32_t count, dray_any *result);

@@ -52,8 +52,9 @@ static dray_status opencl_binary_load(const dray_load_request *request, dray_loa
     } else {
         DRAY_TRY(raw_check(request, error));
     }
-    DRAY_TRY(drayi_kernel_part_create(request, DRAY_CODE_OPENCL_BINARY, envelope.code_at,
-                                      envelope.code_bytes, out, error));
+    const drayi_kernel_code code = {
+        .form = DRAY_CODE_OPENCL_BINARY, .at = envelope.code_at, .bytes = envelope.code_bytes};
+    DRAY_TRY(drayi_kernel_part_create(request, &code, out, error));
     out->part->save_as = drayi_envelope_save;
     if (!enveloped && request->device)
         out->part->saved_as = "opencl-binary"; // raw bytes alone would not be taken again

@@ -10,8 +10,9 @@ static uint32_t opencl_source_sniff(const uint8_t *head, uint64_t head_bytes, ui
 static dray_status opencl_source_load(const dray_load_request *request, dray_loaded_part *out,
                                       dray_error *error)
 {
-    DRAY_TRY(drayi_kernel_part_create(request, DRAY_CODE_OPENCL_SOURCE, 0,
-                                      request->image->byte_count, out, error));
+    const drayi_kernel_code code = {.form = DRAY_CODE_OPENCL_SOURCE,
+                                    .bytes = request->image->byte_count};
+    DRAY_TRY(drayi_kernel_part_create(request, &code, out, error));
     out->part->save_as = drayi_envelope_save;
     return DRAY_OK;
 }

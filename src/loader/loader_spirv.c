@@ -56,7 +56,8 @@ static dray_status spirv_load(const dray_load_request *request, dray_loaded_part
     dray_image *image = request->image;
     DRAY_TRY(image->map(image, error));
     DRAY_TRY(spirv_check(image->bytes, image->byte_count, &version, error));
-    return drayi_kernel_part_create(request, DRAY_CODE_SPIRV, 0, image->byte_count, out, error);
+    const drayi_kernel_code code = {.form = DRAY_CODE_SPIRV, .bytes = image->byte_count};
+    return drayi_kernel_part_create(request, &code, out, error);
 }
 
 static const char *const spirv_extensions[] = {"spv", NULL};

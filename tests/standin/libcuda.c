@@ -830,9 +830,10 @@ EXPORT bool standin_lacks(const char *symbol)
         const char *symbol;
         int since;
     } calls[] = {
-        {"cuMemAdvise_v2", 12020},          {"cuMemPrefetchAsync_v2", 12020},
-        {"cuMemcpyBatchAsync", 12080},      {"cuMemcpyBatchAsync_v2", 13000},
-        {"cuMemPrefetchBatchAsync", 13000}, {"cuMemDiscardBatchAsync", 13000},
+        {"cuMemAdvise_v2", 12020},         {"cuMemPrefetchAsync_v2", 12020},
+        {"cuMemcpyBatchAsync", 12080},     {"cuMemcpyBatchAsync_v2", 13000},
+        {"cuFuncGetParamInfo", 12040},     {"cuMemPrefetchBatchAsync", 13000},
+        {"cuMemDiscardBatchAsync", 13000},
     };
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         if (strcmp(calls[i].symbol, symbol) == 0)

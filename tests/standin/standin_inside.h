@@ -1,6 +1,7 @@
 /// What the files of the stand-in for libcuda.so.1 share.
 ///
 ///     libcuda.c        devices, contexts, memory, streams, copies
+///     cuda_modules.c   modules of users
 ///     cuda_managed.c   managed memory: what is set on its pages, and where they are
 ///     cuda_kernels.c   modules, functions, launches of dray's own kernels; and libnvrtc
 #ifndef DRAY_TESTS_STANDIN_INSIDE_H
@@ -42,6 +43,22 @@ uint64_t inside_capacity(void);
 int inside_stream_device(CUstream stream);
 /// Has `act` done when the stream runs; it frees `self`. False: no stream of ours.
 bool inside_queue(CUstream stream, void (*act)(void *self, bool dropped), void *self);
+
+/// Modules: dray's own kernels (cuda_kernels.c), or a user's image (cuda_modules.c).
+struct CUmod_st {
+    bool of_user;
+    char *text; // of a user: what it was made from, if that is text
+    struct CUfunc_st *functions;
+};
+struct CUfunc_st {
+    unsigned lane_bytes; // 0: a user's
+    struct CUfunc_st *next;
+    char name[64];
+};
+void modules_end(CUmodule module);
+CUresult modules_function(CUmodule module, const char *name, CUfunction *out);
+CUresult modules_launch(const struct CUfunc_st *function, uint64_t threads, CUstream stream,
+                        void **parameters);
 
 // cuda_managed.c
 void managed_forget(uint64_t address); // an allocation ends

@@ -27,6 +27,9 @@ typedef struct dray_code {
     const uint8_t *bytes; ///< borrowed for the call; texts have a NUL behind byte_count
     uint64_t byte_count;
     const char *build_options; ///< or NULL
+    /// Kernels that the bytes name, for drivers that do not list them; terminated.
+    const char *const *kernels;
+    uint64_t kernel_count;
     /// Gets the compiler's log, on success too; may be NULL.
     void (*log)(void *self, const char *text, uint64_t length);
     void *log_self;
@@ -71,6 +74,8 @@ typedef struct dray_launch {
 typedef struct dray_device_module_ops {
     uint32_t forms; ///< mask of 1 << dray_code_form that this family takes
     uint32_t reserved;
+    /// 90 for sm_90; 0: not known, or not that kind of device. May be NULL.
+    uint32_t (*architecture)(const dray_device_self *device);
     /// DRAY_E_FORMAT: the compiler or driver refuses the code, with its code; the log has the text.
     /// DRAY_E_UNSUPPORTED: this device takes no such form.
     dray_status (*load)(dray_device_self *device, const dray_code *code, dray_program **out_program,

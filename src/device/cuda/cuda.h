@@ -5,6 +5,7 @@
 ///     cuda_copy.c     streams, events, batches
 ///     cuda_loops.c    the kernels that carry loops (loops.cu), compiled by NVRTC
 ///     cuda_hints.c, cuda_hint_queue.c   placement hints for managed memory
+///     cuda_programs.c modules, kernels, launches
 ///     cuda_error.c    codes and their names; devices that are lost
 #ifndef DRAY_DEVICE_CUDA_CUDA_H
 #define DRAY_DEVICE_CUDA_CUDA_H
@@ -70,6 +71,7 @@ CUresult drayi_cuda_loops_queue(const dray_device_self *device, CUstream stream,
                                 const dray_device_run *run, const drayi_device_lanes *lanes);
 void drayi_cuda_loops_unload(dray_device_self *device);
 
+extern const struct dray_device_module_ops drayi_cuda_programs;
 extern const struct dray_device_hints_ops drayi_cuda_hints;
 extern const dray_device_memory_ops drayi_cuda_memory;
 extern const dray_device_copy_ops drayi_cuda_copy;

@@ -32,8 +32,10 @@ typedef struct CUmemcpyAttributes_st {
     unsigned flags;
 } CUmemcpyAttributes;
 typedef unsigned drayi_cuda_attribute, drayi_cuda_advice, drayi_cuda_range_attribute,
-    drayi_cuda_pointer_attribute;
+    drayi_cuda_pointer_attribute, drayi_cuda_jit_option, drayi_cuda_function_attribute;
 #else
+typedef CUjit_option drayi_cuda_jit_option;
+typedef CUfunction_attribute drayi_cuda_function_attribute;
 typedef CUdevice_attribute drayi_cuda_attribute;
 typedef CUmem_advise drayi_cuda_advice;
 typedef CUmem_range_attribute drayi_cuda_range_attribute;
@@ -94,6 +96,13 @@ typedef CUpointer_attribute drayi_cuda_pointer_attribute;
     call(event_record, cuEventRecord, COPY, (CUevent event, CUstream stream))                      \
     call(event_query, cuEventQuery, COPY, (CUevent event))                                         \
     call(event_wait, cuEventSynchronize, COPY, (CUevent event))                                    \
+    call(module_load_ex, cuModuleLoadDataEx, PROGRAMS,                                                \
+         (CUmodule *module, const void *image, unsigned count, drayi_cuda_jit_option *options,     \
+          void **values))                                                                          \
+    call(function_parameter, cuFuncGetParamInfo, HINTS,                                            \
+         (CUfunction function, size_t index, size_t *offset, size_t *bytes))                       \
+    call(function_set, cuFuncSetAttribute, PROGRAMS,                                               \
+         (CUfunction function, drayi_cuda_function_attribute attribute, int value))                \
     call(advise2, cuMemAdvise_v2, HINTS,                                                           \
          (CUdeviceptr address, size_t bytes, drayi_cuda_advice advice, CUmemLocation location))    \
     call(advise1, cuMemAdvise, HINTS,                                                              \
@@ -136,9 +145,10 @@ enum {
     DRAYI_CUDA_COPY = 1 << 4,
     DRAYI_CUDA_BATCH = 1 << 5, // one of the group is enough
     DRAYI_CUDA_PEER = 1 << 6,
-    DRAYI_CUDA_HINTS = 1 << 15,   // each of them is asked for when it is needed
-    DRAYI_CUDA_NAMES = 1 << 16,   // texts and numbers for people
-    DRAYI_CUDA_RELEASE = 1 << 17, // one of the group is enough, and there must be one
+    DRAYI_CUDA_PROGRAMS = 1 << 14, // no modules on it
+    DRAYI_CUDA_HINTS = 1 << 15,    // each of them is asked for when it is needed
+    DRAYI_CUDA_NAMES = 1 << 16,    // texts and numbers for people
+    DRAYI_CUDA_RELEASE = 1 << 17,  // one of the group is enough, and there must be one
     DRAYI_CUDA_KERNELS =
         1 << 18 // no capability that is shown: without it runs are copied one by one
 };
@@ -150,6 +160,11 @@ enum {
     DRAYI_CUDA_OUT_OF_MEMORY = 2,
     DRAYI_CUDA_STUB_LIBRARY = 34,
     DRAYI_CUDA_NO_DEVICE = 100,
+    DRAYI_CUDA_INVALID_IMAGE = 200,
+    DRAYI_CUDA_NO_BINARY_FOR_GPU = 209,
+    DRAYI_CUDA_INVALID_PTX = 218,
+    DRAYI_CUDA_UNSUPPORTED_PTX_VERSION = 222,
+    DRAYI_CUDA_NOT_FOUND = 500,
     DRAYI_CUDA_NOT_READY = 600,
     DRAYI_CUDA_NOT_SUPPORTED = 801,
 
@@ -163,6 +178,12 @@ enum {
     DRAYI_CUDA_ATTRIBUTE_HOST_REGISTER = 99,
     DRAYI_CUDA_ATTRIBUTE_HOST_PAGE_TABLES = 100,
     DRAYI_CUDA_ATTRIBUTE_HOST_NUMA_ID = 134,
+
+    DRAYI_CUDA_JIT_INFO_LOG_BUFFER = 3,
+    DRAYI_CUDA_JIT_INFO_LOG_BUFFER_SIZE_BYTES = 4,
+    DRAYI_CUDA_JIT_ERROR_LOG_BUFFER = 5,
+    DRAYI_CUDA_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6,
+    DRAYI_CUDA_FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
 
     DRAYI_CUDA_STREAM_NON_BLOCKING = 1,
     DRAYI_CUDA_EVENT_BLOCKING_SYNC = 1,

@@ -325,4 +325,5 @@ const dray_device_ops drayi_device_cuda = {
     .memory = &drayi_cuda_memory,
     .copy = &drayi_cuda_copy,
     .hints = &drayi_cuda_hints,
+    .module = &drayi_cuda_programs,
 };
