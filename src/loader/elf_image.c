@@ -8,7 +8,7 @@
 _Static_assert(sizeof(Elf64_Ehdr) == 64 && sizeof(Elf64_Phdr) == 56 && sizeof(Elf64_Shdr) == 64,
                "the sizes in the file are those of the structs");
 
-enum { piece_bytes = 4096 }; // at least so many are read at once
+enum { piece_bytes = 4096 };
 
 static dray_status outside(dray_error *error, const char *rule, uint64_t at, const char *what,
                            uint64_t index, uint64_t offset, uint64_t bytes, uint64_t count)
@@ -163,8 +163,12 @@ const uint8_t *drayi_elf_view(const drayi_elf *elf, uint64_t offset, uint64_t co
         if (offset >= first && drayi_inside(offset - first, count, pieces->pieces[i].count))
             return pieces->pieces[i].bytes + (offset - first);
     }
-    uint64_t wanted = drayi_max(count, piece_bytes); // what stands behind it is looked at next
-    return read_piece(elf->pieces, offset, drayi_min(wanted, elf->count - offset), error);
+    // what stands around it is looked at next: the dynamic table lies close ahead of the section table
+    uint64_t first = drayi_round_down(offset, piece_bytes);
+    first -= drayi_min(first, piece_bytes);
+    uint64_t end = drayi_min(drayi_max(offset + count, first + 2 * piece_bytes), elf->count);
+    const uint8_t *piece = read_piece(elf->pieces, first, end - first, error);
+    return piece ? piece + (offset - first) : NULL;
 }
 
 bool drayi_elf_text(const uint8_t *strings, uint64_t count, uint64_t offset, dray_text *out)

@@ -112,6 +112,8 @@ static int entry_compare(const void *left, const void *right, const void *self)
 static dray_status sort_entries(dray_part *part, drayi_elf_entry *entries, uint64_t count,
                                 dray_error *error)
 {
+    if (count < 2)
+        return DRAY_OK;
     drayi_elf_entry *scratch = drayi_alloc_array(part->env, count, sizeof(*scratch), error);
     if (!scratch)
         return DRAY_E_NOMEM;
