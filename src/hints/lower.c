@@ -348,6 +348,22 @@ void dray_hint_lowering_destroy(dray_hint_lowering *lowering)
     drayi_free(env, lowering, sizeof(*lowering));
 }
 
+/// A driver that is handed bytes beyond an allocation refuses them, or hints somebody else's. On the host
+/// mappings lie side by side, and its own file looks at each.
+static dray_status inside_allocation(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
+                                     dray_error *error)
+{
+    const dray_hint_memory *memory = &piece->memory;
+    const uintptr_t at = (uintptr_t)piece->range.pointer;
+    if (lower->on_host || memory->bytes == 0 ||
+        (at >= memory->first && drayi_inside(at - memory->first, piece->range.bytes, memory->bytes)))
+        return DRAY_OK;
+    return drayi_lower_fail(piece, error,
+                            "%" PRIu64 " bytes at %p leave their allocation, %" PRIu64
+                            " bytes at 0x%" PRIx64,
+                            piece->range.bytes, piece->range.pointer, memory->bytes, memory->first);
+}
+
 static dray_status lower_all(drayi_hint_lowerer *lower, lower_fn family, dray_error *error)
 {
     for (uint64_t i = 0; i < lower->plan->count;) {
@@ -356,6 +372,7 @@ static dray_status lower_all(drayi_hint_lowerer *lower, lower_fn family, dray_er
                             dray_hint_policy_is_default(&piece.entry->policy);
         if (!says_nothing) {
             DRAY_TRY(locations_exist(lower, &piece, error));
+            DRAY_TRY(inside_allocation(lower, &piece, error));
             DRAY_TRY(family(lower, &piece, error));
         }
         i += piece.count;
@@ -384,7 +401,7 @@ static dray_status lowering_build(drayi_hint_lowerer *lower, const dray_hint_low
     if (!family)
         return dray_fail(
             error, DRAY_E_UNSUPPORTED,
-            "hints: there is no lowering for devices of %.32s; there is: cuda, opencl, host",
+            "hints: there is no lowering for devices of %.32s; there is: cuda, sim, opencl, host",
             lower->abilities->family);
     DRAY_TRY(dray_hint_plan_check(lower->plan, error));
     if (!options->oversubscribe)

@@ -252,6 +252,29 @@ static void what_a_device_cannot_is_skipped_without_a_call(void **state)
     }
 }
 
+static void bytes_beyond_the_allocation_are_refused_before_any_call(void **state)
+{
+    (void)state;
+    world_case self = world_open(&(standin_config){.fresh = true});
+    dray_hint_range past;
+    dray_error error;
+    assert_int_equal(dray_hint_range_raw(self.bytes, (uint64_t)(pages + 2) * page, &past, NULL),
+                     DRAY_OK);
+    const uint64_t advises = device_rig_standin_counts().advises;
+    dray_hint_run *run = NULL;
+    dray_hint_plan *alone;
+    assert_int_equal(dray_hint_plan_create(self.context, &alone, NULL), DRAY_OK);
+    dray_hint_plan_policy(alone, range_of(&self, 0, 8), dray_hint_prefer_host());
+    dray_hint_plan_prefetch(alone, past, dray_hint_at_device(0));
+    assert_int_equal(dray_hint_run_create(self.hints, alone, NULL, &run, &error), DRAY_E_INVALID);
+    device_rig_says(error.message, "hint 1: 172032 bytes at ");
+    device_rig_says(error.message, " leave their allocation");
+    assert_null(run);
+    assert_int_equal(device_rig_standin_counts().advises, advises);
+    dray_hint_plan_destroy(alone);
+    world_close_clean(&self);
+}
+
 // --- calls that fail -------------------------------------------------------------------------------
 
 static void the_nth_call_fails_and_undo_still_restores(void **state)
@@ -466,6 +489,7 @@ int main(void)
         cmocka_unit_test(a_node_is_degraded_to_the_host_by_an_old_driver_and_said),
         cmocka_unit_test(a_stub_has_no_hints),
         cmocka_unit_test(what_a_device_cannot_is_skipped_without_a_call),
+        cmocka_unit_test(bytes_beyond_the_allocation_are_refused_before_any_call),
         cmocka_unit_test(the_nth_call_fails_and_undo_still_restores),
         cmocka_unit_test(after_a_failure_the_run_resumes),
         cmocka_unit_test(an_undo_that_fails_says_so_and_can_be_repeated),

@@ -147,7 +147,8 @@ static void strangers_memory_and_refusals_are_errors(void **state)
     assert_int_equal(dray_hints_apply(self.hints, &range, &policy, NULL, &error), DRAY_E_INVALID);
     device_rig_says(error.message, "no managed memory");
     range = range_of(&self, 0, MIB + page);
-    assert_int_not_equal(dray_hints_apply(self.hints, &range, &policy, NULL, &error), DRAY_OK);
+    assert_int_equal(dray_hints_apply(self.hints, &range, &policy, NULL, &error), DRAY_E_INVALID);
+    device_rig_says(error.message, "leave their allocation");
 
     range = range_of(&self, 0, page);
     drayi_sim_set_faults(self.native.self, &(drayi_sim_faults){.hint_at = 1});
