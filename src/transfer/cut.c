@@ -310,7 +310,15 @@ static dray_status flush_hop(drayi_planner *planner, drayi_packing packing, dray
             segment.source_offset = run->slot_offset;
         }
         uint32_t hop = packing == DRAYI_PACK_INTO_SLOT ? 0 : 1;
-        DRAY_TRY(cut_run(planner, &planner->staged_route->hops[hop], ends, &segment, error));
+        const drayi_hop *way = &planner->staged_hops[hop];
+        if (run->loops && run->looped_hop == hop) {
+            segment.run_bytes = run->move->run_bytes;
+            segment.loops = run->loops;
+            segment.loop_count = run->loop_count;
+            DRAY_TRY(drayi_planner_pack(planner, way->plain, &segment, run->bytes, error));
+        } else {
+            DRAY_TRY(cut_run(planner, way, ends, &segment, error));
+        }
     }
     return drayi_planner_flush(planner, error);
 }
@@ -409,12 +417,17 @@ dray_status drayi_planner_cut(drayi_planner *planner, const drayi_move *move, dr
     DRAY_TRY(drayi_planner_route(planner, move, &route, error));
     hop_ends ends = {&planner->plan->regions[move->source], &planner->plan->regions[move->target]};
     if (route->hop_count == 1) {
+        bool gathered = false;
+        if (move->loop_count && route->gathers)
+            DRAY_TRY(drayi_planner_gather(planner, move, route, &gathered, error));
+        if (gathered)
+            return DRAY_OK;
         planner->track = track_of(planner, move, route, ends);
         return cut_straight(planner, move, route, ends, error);
     }
-    if (planner->staged_route != route)
+    if (planner->staged_hops != route->hops)
         DRAY_TRY(drayi_planner_flush_staged(planner, error));
-    planner->staged_route = route;
+    planner->staged_hops = route->hops;
     DRAY_TRY(unrolled_check(planner, move, move->loop_count, error));
     return stage_level(planner, move, ends, 0, first_segment(planner, move), error);
 }

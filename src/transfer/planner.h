@@ -42,6 +42,8 @@ typedef struct drayi_route {
     bool known;
     uint32_t hop_count; // 0: no way
     drayi_hop hops[2];
+    bool gathers; // one hop with host memory at one end, that could go through staging, too
+    drayi_hop gather[2];
 } drayi_route;
 
 /// A route with a device at one end or both, or one that some backend refuses to serve.
@@ -62,11 +64,14 @@ typedef struct drayi_packer {
     uint64_t limit; // most bytes of a step
 } drayi_packer;
 
-/// A plain run on its way through staging.
+/// On its way through staging: a plain run, or several that lie together in the slot and on one side (gather.c).
 typedef struct drayi_staged_run {
     const drayi_move *move;
     uint64_t source_offset, target_offset, bytes;
     uint64_t slot_offset;
+    const dray_loop *loops; // between the other side and the slot; NULL: a plain run
+    uint32_t loop_count;
+    uint32_t looped_hop; // 0: into the slot, 1: out of it
 } drayi_staged_run;
 
 #define DRAYI_STAGED_RUNS_MAX 256
@@ -106,9 +111,9 @@ typedef struct drayi_planner {
     drayi_packer *packers; // two per edge: for single hops, for the unit in staging
     drayi_staged_run *staged;
     uint32_t staged_count;
-    const drayi_route *staged_route;
-    uint64_t slot_used;  // bytes of the slot that the unit being built takes
-    uint64_t staged_max; // bytes of a unit
+    const drayi_hop *staged_hops; // both hops of what is being staged
+    uint64_t slot_used;           // bytes of the slot that the unit being built takes
+    uint64_t staged_max;          // bytes of a unit
     uint64_t staged_alignment;
     uint32_t staged_lanes; // 0: no copy needs staging so far
 } drayi_planner;
@@ -139,6 +144,11 @@ dray_status drayi_planner_size_staging(drayi_planner *planner, const drayi_route
 dray_status drayi_planner_cut(drayi_planner *planner, const drayi_move *move, dray_error *error);
 /// Ends the unit in staging, if one is being built.
 dray_status drayi_planner_flush_staged(drayi_planner *planner, dray_error *error);
+
+// gather.c
+/// Takes a move of short runs through staging where that joins them; *out_taken: it did.
+dray_status drayi_planner_gather(drayi_planner *planner, const drayi_move *move,
+                                 const drayi_route *route, bool *out_taken, dray_error *error);
 
 // pack.c
 dray_status drayi_planner_packers(drayi_planner *planner, dray_error *error);

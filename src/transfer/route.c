@@ -53,6 +53,11 @@ static bool hop_exists(const drayi_hop *hop)
     return hop->plain != DRAYI_NO_EDGE || hop->direct != DRAYI_NO_EDGE;
 }
 
+static bool is_host(const dray_region_native *native)
+{
+    return native->storage == DRAY_STORAGE_SYSTEM || native->storage == DRAY_STORAGE_PINNED;
+}
+
 static void route_find(const dray_plan *plan, const dray_region_native *from,
                        const dray_region_native *to, const uint64_t refused[2], drayi_route *route)
 {
@@ -61,6 +66,11 @@ static void route_find(const dray_plan *plan, const dray_region_native *from,
     route->known = true;
     route->hops[0] = hop_find(plan, from, to, refused[0] | refused[1]);
     route->hop_count = hop_exists(&route->hops[0]) ? 1 : 0;
+    if (route->hop_count && is_host(from) != is_host(to)) {
+        route->gather[0] = hop_find(plan, from, &staging, refused[0]);
+        route->gather[1] = hop_find(plan, &staging, to, refused[1]);
+        route->gathers = hop_exists(&route->gather[0]) && hop_exists(&route->gather[1]);
+    }
     if (route->hop_count || from->storage == DRAY_STORAGE_SYSTEM ||
         to->storage == DRAY_STORAGE_SYSTEM)
         return;

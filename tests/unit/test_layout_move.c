@@ -218,6 +218,44 @@ static void pages_split_and_merge_by_tokens(void **state)
     dray_layout_destroy(small);
 }
 
+/// 64 heads of 16 bytes for every token: run by run they would be 1024 operations a block.
+static void short_runs_are_put_together_on_their_way_to_a_file(void **state)
+{
+    rig *with = *state;
+    const char *shape = "contiguous page=16 inner=512 heads=64", *folder = getenv("TMPDIR");
+    dray_layout *memory = built(with, shape), *file = NULL;
+    dray_layout_config config = dray_layout_get_geometry(memory)->config;
+    config.format = DRAY_BLOCK_UNIVERSAL_TP;
+    const dray_layout_allocation disk = {.struct_bytes = sizeof(disk),
+                                         .storage = DRAY_STORAGE_DISK,
+                                         .folder = folder ? folder : "/tmp"};
+    const dray_layout_options options = {
+        .struct_bytes = sizeof(options), .config = &config, .allocate = &disk, .unregistered = 1};
+    assert_int_equal(dray_layout_build(with->agent, &options, &file, &with->error), DRAY_OK);
+    dray_layout *const sides[2] = {memory, file};
+    for (int back = 0; back < 2; back++) {
+        dray_layout_move move = move_of(&sides[back], &sides[!back], 16);
+        dray_plan *plan;
+        dray_plan_summary summary;
+        assert_int_equal(dray_layout_plan_move(with->agent, &move, NULL, &plan, &with->error),
+                         DRAY_OK);
+        dray_plan_summarize(plan, &summary);
+        assert_int_equal(summary.hops, 2);
+        assert_in_range(summary.segments, 2, 256); // of 98304 runs
+        dray_plan_destroy(plan);
+        // too little memory for the detour: run by run, as ever
+        const dray_plan_options poor = {.struct_bytes = sizeof(poor), .staging_bytes = 4096};
+        assert_int_equal(dray_layout_plan_move(with->agent, &move, &poor, &plan, &with->error),
+                         DRAY_OK);
+        dray_plan_summarize(plan, &summary);
+        assert_int_equal(summary.hops, 1);
+        assert_true(summary.segments > 90000);
+        dray_plan_destroy(plan);
+    }
+    dray_layout_destroy(memory);
+    dray_layout_destroy(file);
+}
+
 static void posting_again_allocates_nothing(void **state)
 {
     rig *with = *state;
@@ -451,6 +489,7 @@ int main(void)
         CASE(layers_in_one_allocation_are_a_loop),
         CASE(a_permute_of_all_blocks_is_one_copy),
         CASE(pages_split_and_merge_by_tokens),
+        CASE(short_runs_are_put_together_on_their_way_to_a_file),
         CASE(posting_again_allocates_nothing),
         CASE(nothing_to_move_is_a_plan_of_nothing),
         CASE(sides_that_do_not_fit_are_refused_with_both_numbers),
