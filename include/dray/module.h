@@ -54,7 +54,7 @@ typedef struct dray_text_sink {
 
 typedef struct dray_module_options {
     size_t struct_bytes;
-    const dray_policy *policy;  ///< NULL: undecided, native code is refused
+    const dray_policy *policy;  ///< NULL: undecided, code from bytes is refused
     struct dray_device *device; ///< for kinds that run on one; kept by the module
     const char *build_options;  ///< for kinds that compile; NULL: none
     dray_text_sink build_log;   ///< gets the compiler's log, on success too

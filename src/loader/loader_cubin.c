@@ -68,7 +68,7 @@ static const char *const cubin_extensions[] = {"cubin", NULL};
 
 const dray_loader_ops drayi_loader_cubin = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "cubin",
     .extensions = cubin_extensions,
     .unproven = "no GPU so far: its tests run on a stand-in for the driver",

@@ -103,7 +103,7 @@ static const char *const fatbin_extensions[] = {"fatbin", NULL};
 
 const dray_loader_ops drayi_loader_fatbin = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "fatbin",
     .extensions = fatbin_extensions,
     .unproven = "no GPU so far: its tests run on a stand-in for the driver",

@@ -63,7 +63,7 @@ static dray_status opencl_binary_load(const dray_load_request *request, dray_loa
 
 const dray_loader_ops drayi_loader_opencl_binary = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "opencl-binary",
     .sniff = opencl_binary_sniff,
     .inspect = opencl_binary_inspect,

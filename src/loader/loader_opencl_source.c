@@ -21,7 +21,7 @@ static const char *const opencl_source_extensions[] = {"cl", NULL};
 
 const dray_loader_ops drayi_loader_opencl_source = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "opencl-source",
     .extensions = opencl_source_extensions,
     .sniff = opencl_source_sniff,

@@ -65,7 +65,7 @@ static const char *const ptx_extensions[] = {"ptx", NULL};
 
 const dray_loader_ops drayi_loader_ptx = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "ptx",
     .extensions = ptx_extensions,
     .unproven = "no GPU so far: its tests run on a stand-in for the driver",

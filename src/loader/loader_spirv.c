@@ -64,7 +64,7 @@ static const char *const spirv_extensions[] = {"spv", NULL};
 
 const dray_loader_ops drayi_loader_spirv = {
     .abi = DRAY_LOADER_ABI,
-    .flags = DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
+    .flags = DRAY_LOADER_NATIVE | DRAY_LOADER_RAW | DRAY_LOADER_SERIALIZED,
     .kind = "spirv",
     .extensions = spirv_extensions,
     .unproven = "no device here takes SPIR-V: checked and carried, never run",

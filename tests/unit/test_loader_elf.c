@@ -322,6 +322,22 @@ static void without_a_decision_nothing_is_loaded(void **state)
     test_bytes_free(&file);
 }
 
+/// Code for devices runs, too.
+static void no_kind_of_code_is_loaded_without_a_decision(void **state)
+{
+    static const char *const kinds[] = {"opencl-source", "ptx"};
+    static const char *const texts[] = {"__kernel void f(__global int *a) { *a = 1; }",
+                                        ".version 8.0\n.target sm_80\n.entry f() { ret; }"};
+    for (size_t i = 0; i < 2; i++) {
+        dray_module *module;
+        dray_error error;
+        assert_int_equal(dray_module_load_bytes(*state, kinds[i], texts[i], strlen(texts[i]), NULL,
+                                                &module, &error),
+                         DRAY_E_INVALID);
+        assert_string_equal(error.rule, "module.trust");
+    }
+}
+
 static void rules_of_a_policy_are_kept(void **state)
 {
     static const struct {
@@ -455,6 +471,7 @@ int main(void)
         cmocka_unit_test(every_cut_is_refused_before_the_linker_sees_it),
         cmocka_unit_test(what_the_linker_refuses_is_an_error),
         cmocka_unit_test(without_a_decision_nothing_is_loaded),
+        cmocka_unit_test(no_kind_of_code_is_loaded_without_a_decision),
         cmocka_unit_test(rules_of_a_policy_are_kept),
         cmocka_unit_test(the_name_of_a_library_that_is_there_is_not_given_away),
         cmocka_unit_test(a_trial_finds_what_crashes_at_load),

@@ -49,7 +49,9 @@ static void fixture_open(fixture *f, const dray_allocator *allocator)
     f->context = device_rig_context(allocator, 0);
     if (dray_device_open(f->context, "opencl:0", &f->device, &error) != DRAY_OK)
         fail_msg("%s", error.message);
+    static const dray_policy allow = {.struct_bytes = sizeof(allow), .trust = DRAY_TRUST_ALLOW};
     f->options = (dray_module_options){.struct_bytes = sizeof(f->options),
+                                       .policy = &allow,
                                        .device = f->device,
                                        .build_log = {.write = take_log, .self = f}};
 }
