@@ -407,16 +407,20 @@ dray_status drayi_ucx_fail(const dray_backend *backend, ucs_status_t code, const
 /// ucp_config_modify of UCX 1.13 calls the variables UCX_POSIX_ERROR_HANDLING and UCX_SYSV_ERROR_HANDLING:
 /// it knows the settings of transports by the names of their tables and takes the variables' names for
 /// unused ones. Without KEEPALIVE_INTERVAL a peer on this machine that was killed is missed for 20 s.
+/// Shared memory is for peers of this machine only: who is reached over the network may share the memory but
+/// not the network namespace (containers), and UCX wakes sleepers through sockets that end there.
 static dray_status config_set(const dray_backend *backend, ucp_config_t *config, dray_error *error)
 {
-    static const char *const settings[][2] = {
-        {"MM_ERROR_HANDLING", "y"}, {"KEEPALIVE_INTERVAL", "1s"}, {"NET_DEVICES", "lo"}};
-    bool host = backend->setup.reach == DRAY_REACH_HOST;
-    for (size_t i = 0; i < (host ? 3u : 2u); i++) {
-        ucs_status_t code = backend->ucx.ucp_config_modify(config, settings[i][0], settings[i][1]);
+    static const char *const host[][2] = {
+        {"KEEPALIVE_INTERVAL", "1s"}, {"MM_ERROR_HANDLING", "y"}, {"NET_DEVICES", "lo"}};
+    static const char *const network[][2] = {{"KEEPALIVE_INTERVAL", "1s"}, {"TLS", "^sm"}};
+    bool here = backend->setup.reach == DRAY_REACH_HOST;
+    for (size_t i = 0; i < (here ? 3u : 2u); i++) {
+        const char *const *setting = here ? host[i] : network[i];
+        ucs_status_t code = backend->ucx.ucp_config_modify(config, setting[0], setting[1]);
         if (code != UCS_OK)
             return dray_fail(error, DRAY_E_UNSUPPORTED, "UCX does not take the setting %s=%s: %s",
-                             settings[i][0], settings[i][1], backend->ucx.ucs_status_string(code));
+                             setting[0], setting[1], backend->ucx.ucs_status_string(code));
     }
     return DRAY_OK;
 }
@@ -458,7 +462,9 @@ dray_status drayi_ucx_worker_open(dray_backend *backend, ucp_worker_h *out_worke
 {
     const ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
                                         .thread_mode = UCS_THREAD_MODE_SERIALIZED};
+    drayi_ucx_log_low(true); // it warns of settings for transports that are not in use
     ucs_status_t code = backend->ucx.ucp_worker_create(backend->context, &params, out_worker);
+    drayi_ucx_log_low(false);
     if (code != UCS_OK) {
         *out_worker = NULL;
         return drayi_ucx_fail(backend, code, "ucp_worker_create", error);
