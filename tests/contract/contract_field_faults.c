@@ -191,6 +191,98 @@ static void read_what_only_writes(bench *at)
     close(fd);
 }
 
+/// Half of the bytes arrive, then the disk fails: an error, and what it counts as done is there.
+static void tear_a_write(bench *at)
+{
+    uint8_t got[whole];
+    uint64_t done;
+    const dray_copy copy = {.source = at->memory, .target = at->file, .run_bytes = whole};
+    memset(dray_region_pointer(at->memory), 0x77, whole);
+    fault_os_inject(&(fault_plan){.at = 1, .groups = FAULT_WRITE | FAULT_COMPLETION});
+    good(run(at, &copy, DRAY_DIRECT_NEVER, &done), at); // short once: it goes on
+    assert_int_equal(done, whole);
+    memset(dray_region_pointer(at->memory), 0x78, whole);
+    fault_os_inject(&(fault_plan){
+        .at = 1, .repeat = 64, .groups = FAULT_WRITE | FAULT_COMPLETION, .code = -ENOSPC});
+    assert_int_equal(run(at, &copy, DRAY_DIRECT_NEVER, &done), DRAY_E_NOSPACE);
+    fault_os_inject(&(fault_plan){.at = 0});
+    assert_true(done < whole);
+    assert_int_equal(pread(at->fd, got, whole, 0), whole);
+    for (uint64_t i = 0; i < done; i++)
+        assert_int_equal(got[i], 0x78);
+    good(run(at, &copy, DRAY_DIRECT_AUTO, &done), at);
+    assert_int_equal(pread(at->fd, got, whole, 0), whole);
+    assert_memory_equal(got, dray_region_pointer(at->memory), whole);
+}
+
+// --- a slow disk ---------------------------------------------------------------------------------------
+
+enum { slow_ns = 60000000 };
+
+static ssize_t slow_preadv(int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    drayi_os_linux.sleep_ns(slow_ns);
+    return drayi_os_linux.preadv(fd, parts, count, offset);
+}
+
+static ssize_t slow_pread(int fd, void *buffer, size_t bytes, uint64_t offset)
+{
+    drayi_os_linux.sleep_ns(slow_ns);
+    return drayi_os_linux.pread(fd, buffer, bytes, offset);
+}
+
+static int no_ring(struct io_uring **out, unsigned entries)
+{
+    (void)out, (void)entries;
+    return -ENOSYS;
+}
+
+/// The deadline is told in time, the run goes on; cancelled, it ends, and then nothing writes to the memory.
+static void a_slow_disk_is_waited_for_as_long_as_wanted(void **state)
+{
+    (void)state;
+    static drayi_os slow;
+    static bench at;
+    bench_open(&at, &engines[2]);
+    slow = drayi_os_linux;
+    slow.preadv = slow_preadv;
+    slow.pread = slow_pread;
+    slow.uring_open = no_ring;
+    dray_context *context;
+    dray_agent *agent;
+    dray_region *file, *memory;
+    dray_context_options options = {.struct_bytes = sizeof(options), .thread_count = 2};
+    dray_region_options plain = {.struct_bytes = sizeof(plain), .bytes = whole};
+    dray_plan_options lanes = {.struct_bytes = sizeof(lanes), .lanes = 2, .step_bytes = page};
+    good(drayi_context_create_with(&options, &slow, &context, &at.error), &at);
+    good(dray_agent_create(context, NULL, &agent, &at.error), &at);
+    good(dray_region_open(context, at.path, NULL, &file, &at.error), &at);
+    good(dray_region_create(context, &plain, &memory, &at.error), &at);
+    const dray_copy copy = {.source = file, .target = memory, .run_bytes = whole};
+    dray_plan *plan;
+    dray_transfer *transfer;
+    good(dray_plan_create(agent, &copy, 1, &lanes, &plan, &at.error), &at);
+    good(dray_transfer_create(agent, plan, NULL, &transfer, &at.error), &at);
+    good(dray_transfer_submit(transfer, &at.error), &at);
+    int64_t began = drayi_os_linux.now_ns();
+    assert_int_equal(dray_transfer_wait(transfer, began + slow_ns / 3, &at.error), DRAY_E_TIMEOUT);
+    dray_transfer_cancel(transfer);
+    memset(dray_region_pointer(memory), 0x5a, whole);
+    drayi_os_linux.sleep_ns(2 * slow_ns);
+    for (int i = 0; i < whole; i++)
+        assert_int_equal(((uint8_t *)dray_region_pointer(memory))[i], 0x5a);
+    good(dray_transfer_submit(transfer, &at.error), &at); // and once more, with patience
+    good(dray_transfer_wait(transfer, -1, &at.error), &at);
+    assert_memory_equal(dray_region_pointer(memory), at.wanted, whole);
+    dray_transfer_destroy(transfer);
+    dray_plan_destroy(plan);
+    dray_agent_destroy(agent);
+    dray_region_release(file);
+    dray_region_release(memory);
+    dray_context_destroy(context);
+    bench_close(&at);
+}
+
 static void with_every_engine(void (*test)(bench *at))
 {
     for (size_t i = 0; i < ENGINE_COUNT; i++) {
@@ -227,6 +319,12 @@ static void a_descriptor_that_only_writes_is_not_read(void **state)
     with_every_engine(read_what_only_writes);
 }
 
+static void a_torn_write_is_continued_or_an_error(void **state)
+{
+    (void)state;
+    with_every_engine(tear_a_write);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +332,8 @@ int main(void)
         cmocka_unit_test(a_write_that_fits_no_block_is_on_the_disk),
         cmocka_unit_test(good_reads_follow_a_failed_one),
         cmocka_unit_test(a_descriptor_that_only_writes_is_not_read),
+        cmocka_unit_test(a_torn_write_is_continued_or_an_error),
+        cmocka_unit_test(a_slow_disk_is_waited_for_as_long_as_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
