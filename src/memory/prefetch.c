@@ -155,24 +155,33 @@ typedef struct loading {
     stream streams[streams_most];
     uint32_t stream_count;
     _Atomic uint64_t loaded; // bytes of pages
-    atomic_bool stop;
-    drayi_latch latch; // streams that a thread may still work on
+    _Atomic uint64_t stop_at; // nothing from this offset on is begun; 0: cancelled. Written under lock
+    drayi_latch latch;        // streams that a thread may still work on
     pthread_mutex_t lock;
     uint64_t failed_at; // guarded by lock: of the first chunk that failed; UINT64_MAX: none
     dray_status status; // guarded by lock
     dray_error error;   // guarded by lock
 } loading;
 
+/// What lies before goes on: of a file that ends too early, only its first missing chunk tells where.
 static void failed(loading *load, uint64_t at, dray_status status, const dray_error *error)
 {
     pthread_mutex_lock(&load->lock);
-    if (at < load->failed_at) { // the file's first missing byte is the one to name
+    if (at < load->failed_at) {
         load->failed_at = at;
         load->status = status;
         load->error = *error;
+        if (atomic_load(&load->stop_at) > at)
+            atomic_store(&load->stop_at, at);
     }
     pthread_mutex_unlock(&load->lock);
-    atomic_store(&load->stop, true);
+}
+
+static void cancel(loading *load)
+{
+    pthread_mutex_lock(&load->lock);
+    atomic_store(&load->stop_at, 0);
+    pthread_mutex_unlock(&load->lock);
 }
 
 /// Starts the I/O behind a chunk (and of the first one, its own) where the device would not by itself.
@@ -192,10 +201,8 @@ static void start_ahead(const loading *load, const stream *stretch, uint64_t at,
 static bool load_one(loading *load, stream *stretch)
 {
     dray_error error = {.index = DRAY_UNKNOWN};
-    if (atomic_load(&load->stop))
-        return false;
     uint64_t at = atomic_fetch_add(&stretch->next, load->chunk_bytes);
-    if (at >= stretch->end)
+    if (at >= stretch->end || at >= atomic_load(&load->stop_at))
         return false;
     drayi_extent chunk =
         drayi_extent_part(&load->pages, at, drayi_min(load->chunk_bytes, stretch->end - at));
@@ -226,7 +233,7 @@ static bool work_along(loading *load, drayi_progress_fn progress, void *self)
         while (load_one(load, &load->streams[i])) {
             uint64_t loaded = drayi_min(atomic_load(&load->loaded), load->extent->bytes);
             if (progress && !progress(self, loaded, load->extent->bytes)) {
-                atomic_store(&load->stop, true);
+                cancel(load);
                 return false;
             }
         }
@@ -284,6 +291,7 @@ dray_status drayi_prefetch(drayi_env *env, const drayi_extent *extent, drayi_pro
                     .chunk_bytes = chunk_of(&limits),
                     .ask_ahead = limits.read_ahead < willneed_below,
                     .lock = PTHREAD_MUTEX_INITIALIZER,
+                    .stop_at = UINT64_MAX,
                     .failed_at = UINT64_MAX};
     load.end = (uint64_t)(extent->at - load.pages.at) + extent->bytes;
     uint64_t stretches = load.pages.bytes / (load.chunk_bytes * stream_chunks);

@@ -264,6 +264,107 @@ static void only_a_device_that_reads_ahead_little_is_asked_ahead(void **state)
     unlink(path);
 }
 
+// --- several stretches at once -------------------------------------------------------------------------
+
+static int no_sysfs(const char *path, int flags, mode_t mode)
+{
+    return strncmp(path, "/sys/", 5) == 0 ? -ENOENT : drayi_os_linux.open(path, flags, mode);
+}
+
+enum { stretched_bytes = (8 << 20) + 777 }; // 65 chunks of 128 KiB
+
+/// A mapped file and a context with threads, whose devices tell nothing of themselves.
+typedef struct stretched {
+    drayi_os os;
+    dray_context *context;
+    const char *path;
+    int fd;
+    drayi_extent extent;
+    uint64_t told, total, calls, stop_at;
+    bool went_back;
+} stretched;
+
+static void stretched_open(stretched *s)
+{
+    dray_context_options options = {.struct_bytes = sizeof(options), .thread_count = 3};
+    *s = (stretched){.os = drayi_os_linux, .stop_at = UINT64_MAX};
+    s->os.open = no_sysfs;
+    s->path = test_file_make("stretched", stretched_bytes);
+    test_file_make_cold(s->path);
+    s->fd = open(s->path, O_RDONLY | O_CLOEXEC);
+    uint8_t *at = mmap(NULL, stretched_bytes, PROT_READ, MAP_SHARED, s->fd, 0);
+    assert_true(at != MAP_FAILED);
+    s->extent = (drayi_extent){.name = "it",
+                               .at = at + 100,
+                               .bytes = stretched_bytes - 100,
+                               .fd = s->fd,
+                               .file_offset = 100};
+    assert_int_equal(drayi_context_create_with(&options, &s->os, &s->context, NULL), DRAY_OK);
+}
+
+static void stretched_close(stretched *s)
+{
+    dray_context_destroy(s->context);
+    munmap(s->extent.at - 100, stretched_bytes);
+    close(s->fd);
+    unlink(s->path);
+}
+
+static bool on_stretched(void *self, uint64_t done, uint64_t total)
+{
+    stretched *s = self;
+    s->went_back |= done < s->told;
+    s->told = done;
+    s->total = total;
+    return ++s->calls < s->stop_at;
+}
+
+static void a_long_prefetch_is_dealt_to_threads_and_all_of_it_arrives(void **state)
+{
+    (void)state;
+    stretched s;
+    stretched_open(&s);
+    assert_int_equal(drayi_prefetch(drayi_env_of(s.context), &s.extent, on_stretched, &s, NULL),
+                     DRAY_OK);
+    dray_residency now;
+    drayi_residency(drayi_env_of(s.context), &s.extent, &now);
+    assert_true(now.cached_bytes == DRAY_UNKNOWN || now.cached_bytes == now.bytes);
+    assert_true(now.mapped_bytes == DRAY_UNKNOWN || now.mapped_bytes == now.bytes);
+    assert_int_equal(s.told, s.extent.bytes);
+    assert_int_equal(s.total, s.extent.bytes);
+    assert_false(s.went_back);
+    assert_true(test_file_same(s.extent.at, 100, s.extent.bytes));
+    stretched_close(&s);
+}
+
+static void a_long_prefetch_can_be_stopped(void **state)
+{
+    (void)state;
+    stretched s;
+    stretched_open(&s);
+    dray_error error = {.message = ""};
+    s.stop_at = 2;
+    assert_int_equal(drayi_prefetch(drayi_env_of(s.context), &s.extent, on_stretched, &s, &error),
+                     DRAY_E_CANCELLED);
+    assert_int_equal(s.calls, 2);
+    assert_non_null(strstr(error.message, "stopped after"));
+    stretched_close(&s);
+}
+
+static void of_several_missing_parts_the_first_is_named(void **state)
+{
+    (void)state;
+    stretched s;
+    stretched_open(&s);
+    dray_error error = {.message = ""};
+    assert_int_equal(truncate(s.path, 3 << 20), 0); // the last three stretches end too early
+    assert_int_equal(drayi_prefetch(drayi_env_of(s.context), &s.extent, NULL, NULL, &error),
+                     DRAY_E_CORRUPT);
+    if (!strstr(error.message, "file ends at 3145728"))
+        fail_msg("%s", error.message);
+    stretched_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +377,9 @@ int main(void)
         cmocka_unit_test(a_set_of_ranges_is_what_a_bitmap_would_be),
         cmocka_unit_test(the_read_ahead_limit_has_three_sources_and_a_default),
         cmocka_unit_test(only_a_device_that_reads_ahead_little_is_asked_ahead),
+        cmocka_unit_test(a_long_prefetch_is_dealt_to_threads_and_all_of_it_arrives),
+        cmocka_unit_test(a_long_prefetch_can_be_stopped),
+        cmocka_unit_test(of_several_missing_parts_the_first_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
