@@ -35,7 +35,7 @@ static int bench_layout_run(const void *values)
         .memory_bytes = given->memory ? given->memory : (uint64_t)2 << 30,
         .rounds = given->rounds.given ? given->rounds.value : 5,
     };
-    option_number threads = given->threads.given ? given->threads : (option_number){true, 1};
+    option_number threads = given->threads.given ? given->threads : (option_number){true, 0};
     session job = session_begin("bench layout", false);
     dray_status status = session_context(&job, threads);
     if (status == DRAY_OK)
@@ -55,7 +55,7 @@ static const option bench_layout_table[] = {
     {"scratch", "FOLDER", "where files may be made and removed again (default: here)",
      .parse = option_text, .at = offsetof(bench_layout_values, scratch)},
     {"no-files", NULL, "leave out the file tier", .at = offsetof(bench_layout_values, no_files)},
-    {"threads", "N", "threads of the pool (default 1: the baselines have one, too)",
+    {"threads", "N", "threads of the pool (default 0: one thread works, as in the baselines)",
      .parse = option_count, .at = offsetof(bench_layout_values, threads)},
     {0},
 };
