@@ -70,13 +70,17 @@ dray_status bench_weights(dray_context *context, const bench_weights_options *op
 
 typedef struct bench_hints_options {
     const char *scratch; // folder on a disk, for the file that the bench makes
-    uint64_t file_bytes; // of it; 0: only planning
+    uint64_t file_bytes; // of it; 0: no file
+    const char *device;  // to prefetch to, "cuda:0"; NULL: none
     uint32_t rounds;
 } bench_hints_options;
 dray_status bench_hints(dray_context *context, const bench_hints_options *options, FILE *out,
                         dray_error *error);
 /// Its part about the simulator.
 dray_status bench_simulate(dray_context *context, uint32_t rounds, FILE *out, dray_error *error);
+/// Its part about prefetches to a device ("cuda:0").
+dray_status bench_hint_device(dray_context *context, const char *name, uint32_t rounds, FILE *out,
+                              dray_error *error);
 
 typedef struct bench_transfer_options {
     const char *disk;        // folder on a disk; NULL: none

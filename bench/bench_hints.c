@@ -341,6 +341,8 @@ dray_status bench_hints(dray_context *context, const bench_hints_options *option
     dray_status status = bench_planning(context, options->rounds, out, error);
     if (status == DRAY_OK)
         status = bench_simulate(context, options->rounds, out, error);
+    if (status == DRAY_OK && options->device)
+        status = bench_hint_device(context, options->device, options->rounds, out, error);
     return status == DRAY_OK && options->file_bytes >= buffer_bytes
                ? bench_cold(context, options, out, error)
                : status;
