@@ -102,7 +102,7 @@ static dray_status facts_fill(dray_module_facts *facts, const dray_loader_ops *o
     view->struct_bytes = sizeof(*view);
     view->bytes = image->byte_count;
     view->arch = "";
-    view->loadable = ops && ops->load;
+    view->loadable = ops->load != NULL;
     view->kind = drayi_arena_text(&facts->arena, ops->kind, strlen(ops->kind), error);
     if (!view->kind)
         return DRAY_E_NOMEM;

@@ -3,6 +3,7 @@
 #include "module/image.h"
 #include "module/module_object.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ static const drayi_provider *provider_ready(const drayi_provider *provider)
 static const drayi_provider *provider_find(drayi_modules *modules, drayi_provider *where,
                                            const char *name)
 {
+    assert(modules);
     const drayi_provider *ready = provider_ready(where);
     if (ready)
         return ready;

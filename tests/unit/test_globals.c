@@ -99,9 +99,9 @@ static void a_name_that_was_removed_is_free_again(void **state)
 
 static void collect(void *self, const char *name)
 {
-    char *text = self;
-    strcat(text, name);
-    strcat(text, " ");
+    char *text = self; // of 256 bytes
+    size_t used = strlen(text);
+    snprintf(text + used, 256 - used, "%s ", name);
 }
 
 static void the_list_is_sorted_and_has_what_stands_there(void **state)

@@ -82,7 +82,7 @@ static void texts_of_every_length_come_back(void **state)
         dray_error error;
         assert_int_equal(call(*state, module, "twice", dray_any_text(text), &result, &error),
                          DRAY_OK);
-        dray_byte_array got;
+        dray_byte_array got = {0};
         assert_true(dray_any_get_text(&result, &got));
         snprintf(wanted, sizeof(wanted), "%s%s", text, text);
         assert_int_equal(got.size, 2 * length);
@@ -120,7 +120,7 @@ static void a_modules_texts_are_read(void **state)
 {
     dray_module *module = load(*state, "numbers");
     dray_any text;
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     dray_error error;
     assert_int_equal(dray_module_function_doc(module, "add_one", &text, &error), DRAY_OK);
     assert_true(dray_any_get_text(&text, &bytes));
@@ -160,7 +160,7 @@ static void a_stock_module_runs_without_libtvm_ffi(void **state)
     assert_int_equal(call(*state, module, "fail", dray_any_none(), &result, &error), DRAY_E_FAILED);
     assert_string_equal(error.message, "RuntimeError: raised through an undefined symbol");
     assert_int_equal(call(*state, module, "greet", dray_any_none(), &result, &error), DRAY_OK);
-    dray_byte_array text;
+    dray_byte_array text = {0};
     assert_true(dray_any_get_text(&result, &text));
     assert_string_equal(text.data, "good morning to everybody");
     dray_any_release(&result);
@@ -217,7 +217,7 @@ static void an_object_outlives_its_module(void **state)
                         "1 of the objects that it made is still alive");
     dray_module_release(module);
     assert_int_equal(dray_module_collect(*state), 1); // its code is still needed
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_text(&text, &bytes));
     assert_string_equal(bytes.data, "long enough for an object");
     dray_any_release(&text); // runs code of the module

@@ -194,7 +194,7 @@ static void call_bytes(dray_context *context, dray_function_object *function, co
     dray_any result;
     dray_error error;
     assert_int_equal(dray_function_call(context, function, NULL, 0, &result, &error), DRAY_OK);
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_bytes(&result, &bytes));
     assert_int_equal(bytes.size, strlen(wanted));
     assert_memory_equal(bytes.data, wanted, bytes.size);
@@ -479,7 +479,7 @@ static void own_globals_load_modules(void **state)
 static int echo_as_function(void *handle, const dray_any *arguments, int32_t count, dray_any *result)
 {
     dray_context *context = handle;
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     dray_module *module;
     dray_error error;
     if (count != 1 || !dray_any_get_bytes(&arguments[0], &bytes))
@@ -615,7 +615,7 @@ static void a_function_keeps_its_module(void **state)
     assert_null(dray_module_function_name(module, 2));
     dray_any text;
     assert_int_equal(dray_module_function_doc(module, "a", &text, &error), DRAY_OK);
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_text(&text, &bytes));
     assert_string_equal(bytes.data, "the first letter");
     dray_any_release(&text);

@@ -176,7 +176,7 @@ static void a_kernel_from_source_computes_a_right_answer(void **state)
     dray_any text;
     dray_error error;
     assert_int_equal(dray_module_inspect_source(module, NULL, &text, &error), DRAY_OK);
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_text(&text, &bytes));
     assert_string_equal(bytes.data, source);
     dray_any_release(&text);
@@ -307,7 +307,7 @@ static dray_byte_array saved_binary(fixture *f, dray_any *out)
     if (dray_module_save_as(module, "opencl-binary", out, &error) != DRAY_OK)
         fail_msg("%s", error.message);
     dray_module_release(module);
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_bytes(out, &bytes));
     return bytes;
 }
@@ -323,7 +323,7 @@ static void a_kernel_from_a_binary_computes_a_right_answer(void **state)
     dray_any again;
     dray_error error;
     assert_int_equal(dray_module_save(module, &again, &error), DRAY_OK);
-    dray_byte_array same;
+    dray_byte_array same = {0};
     assert_true(dray_any_get_bytes(&again, &same));
     assert_int_equal(same.size, bytes.size);
     assert_memory_equal(same.data, bytes.data, bytes.size);
@@ -426,7 +426,7 @@ static void without_a_device_a_module_is_carried(void **state)
                         "cannot run (dray_module_options.device)");
     dray_any saved;
     assert_int_equal(dray_module_save(module, &saved, &error), DRAY_OK);
-    dray_byte_array bytes;
+    dray_byte_array bytes = {0};
     assert_true(dray_any_get_bytes(&saved, &bytes));
     assert_int_equal(bytes.size, sizeof(source) - 1);
     assert_memory_equal(bytes.data, source, bytes.size);

@@ -381,7 +381,7 @@ static dray_status opencl_binary(dray_program *program,
     unsigned char *bytes = drayi_alloc(env, count, error);
     if (!bytes)
         return DRAY_E_NOMEM;
-    code = calls->program_info(program->program, DRAYI_OPENCL_PROGRAM_BINARIES, sizeof(bytes),
+    code = calls->program_info(program->program, DRAYI_OPENCL_PROGRAM_BINARIES, sizeof(void *),
                                &bytes, NULL);
     dray_status status = code == DRAYI_OPENCL_SUCCESS
                              ? take(self, bytes, count, error)
