@@ -238,7 +238,7 @@ enum {
 
 /// `provider` (may be NULL) is the module whose code the function is: the entry keeps it. The entry
 /// holds a reference to `function`. DRAY_E_INVALID: the name is taken, or not 1 to 255 bytes.
-/// Replacing waits for calls in flight as dray_global_remove() does.
+/// What is replaced ends with the last call that is in it; replacing does not wait for that.
 DRAY_API dray_status dray_global_set(dray_context *context, const char *name,
                                      dray_function_object *function, dray_module *provider,
                                      uint32_t flags, dray_error *error);

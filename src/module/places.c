@@ -160,6 +160,19 @@ static dray_status retired_wait(drayi_places *places, drayi_retired *retired, in
     return DRAY_OK;
 }
 
+/// Nobody waits: it ends now, or with the last call that is inside. So a function may replace itself.
+static void retired_leave(drayi_places *places, drayi_retired *retired)
+{
+    pthread_mutex_lock(&places->lock);
+    retired->awaited = false;
+    bool done = retired->done || retired_look(retired);
+    if (done)
+        retired_unlink(places, retired);
+    pthread_mutex_unlock(&places->lock);
+    if (done)
+        retired_end(places, retired);
+}
+
 // --- writing -------------------------------------------------------------------------------------------
 
 static size_t table_bytes(uint64_t capacity)
@@ -276,8 +289,9 @@ dray_status drayi_places_set(drayi_places *places, const char *name, dray_functi
     }
     pthread_mutex_unlock(&places->lock);
     if (status == DRAY_OK && taken)
-        return retired_wait(places, retired, -1, error);
-    drayi_free(places->env, retired, sizeof(*retired));
+        retired_leave(places, retired);
+    else
+        drayi_free(places->env, retired, sizeof(*retired));
     return status;
 }
 

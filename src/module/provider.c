@@ -16,7 +16,7 @@ static const char shim_name[] = "libdray_ffi.so.0";
 /// False: a library that lacks one of them.
 static bool provider_bind(const drayi_os *os, void *library, drayi_provider *out)
 {
-    drayi_provider provider = {.library = library};
+    drayi_provider provider = {0}; // its library is set last, see provider_publish()
     // ISO C has no cast from an object pointer to a function pointer; POSIX promises this one
     *(void **)&provider.set_raised = os->library_symbol(library, "TVMFFIErrorSetRaised");
     *(void **)&provider.set_raised_text =

@@ -24,6 +24,9 @@ grep -qx 'simulated, default        2688 faults,  2512 MiB moved,     0 MiB read
     grep -qx 'simulated, prefer-host     384 faults,     0 MiB moved,  1280 MiB read over the link' out ||
     fail "try_policies counts wrongly"
 
+"$EXAMPLES/call_functions" >out 2>err || fail "call_functions"
+grep -qx 'add: 42' out && grep -qx 'add: TypeError: add wants ints' out || fail "call_functions: wrong sum or error"
+
 "$DRAY" info --json | grep -q '"backend", "name": "ucx", "built_in": true' || exit 0
 "$EXAMPLES/share_memory" serve >served 2>serve_err &
 server=$!

@@ -238,6 +238,28 @@ static void functions_may_use_the_registry_that_calls_them(void **state)
     assert_int_equal(call(*state, "outer"), 5);
 }
 
+/// Replaces itself from inside its own call, which went on forever if replacing waited.
+static int replaces_itself(void *handle, const dray_any *arguments, int32_t count, dray_any *result)
+{
+    dray_context *context = handle;
+    dray_error error;
+    (void)arguments;
+    (void)count;
+    *result = dray_any_int(1);
+    return set(context, "itself", 2, DRAY_GLOBAL_REPLACE, &error) == DRAY_OK ? 0 : -1;
+}
+
+static void a_function_may_replace_itself(void **state)
+{
+    dray_error error;
+    dray_function_object *function;
+    dray_function_create(*state, replaces_itself, *state, NULL, &function, &error);
+    dray_global_set(*state, "itself", function, NULL, 0, &error);
+    dray_object_release(&function->head);
+    assert_int_equal(call(*state, "itself"), 1);
+    assert_int_equal(call(*state, "itself"), 2);
+}
+
 // --- providers --------------------------------------------------------------------------------------------
 
 static void an_entry_keeps_its_provider(void **state)
@@ -519,6 +541,7 @@ int main(void)
         GLOBAL_TEST(removing_tells_of_calls_in_flight_and_the_last_one_ends_the_function),
         GLOBAL_TEST(removing_waits_for_calls_of_other_threads),
         GLOBAL_TEST(functions_may_use_the_registry_that_calls_them),
+        GLOBAL_TEST(a_function_may_replace_itself),
         GLOBAL_TEST(an_entry_keeps_its_provider),
         GLOBAL_TEST(two_writers_and_two_readers_never_lose_a_name),
         GLOBAL_TEST(a_loader_is_registered_once_or_replaced),

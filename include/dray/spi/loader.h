@@ -186,7 +186,9 @@ typedef struct dray_loader_ops {
 
 /// Registers under the keys that its flags and extensions name, all or none; `ops` and what it points to
 /// stay valid until it is unregistered. `provider` (may be NULL) is the module whose code it is: kept.
-/// Flags: DRAY_GLOBAL_REPLACE. DRAY_E_INVALID: a key is taken, or the table is not sound.
+/// Flags: DRAY_GLOBAL_REPLACE, which returns when no load is in flight in the loader that was replaced.
+/// DRAY_E_INVALID: a key is taken, or the table is not sound. DRAY_E_BUSY: registered, but called from inside
+/// a load of the one that it replaces, whose table must stay until that has returned.
 DRAY_API dray_status dray_loader_register(dray_context *context, const dray_loader_ops *ops,
                                           struct dray_module *provider, uint32_t flags,
                                           dray_error *error);
