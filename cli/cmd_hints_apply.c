@@ -143,10 +143,10 @@ static dray_status residency_sum(apply_job *job, dray_residency *out)
     const uint64_t page_bytes = dray_hints_abilities(job->hints)->page_bytes;
     *out = (dray_residency){0};
     for (uint64_t i = 0; i < job->tensor_count;) {
-        const dray_tensor *first = tensor_of(job, i), *tensor = first;
+        const dray_tensor *first = tensor_of(job, i);
         uint64_t end = first->offset + first->bytes;
         for (i++; i < job->tensor_count; i++) {
-            tensor = tensor_of(job, i);
+            const dray_tensor *tensor = tensor_of(job, i);
             if (tensor->file != first->file || tensor->offset > end + page_bytes)
                 break;
             end = tensor->offset + tensor->bytes;

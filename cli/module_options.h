@@ -13,6 +13,7 @@ typedef struct module_trust {
     const char *signature; ///< --signature
 } module_trust;
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type and the name of a member
 /// Lines for a verb's table of options; `type` is its struct of values, `member` its module_trust.
 #define MODULE_TRUST_OPTIONS(type, member)                                                     \
     {"allow-sha256",                                                                           \
@@ -27,6 +28,7 @@ typedef struct module_trust {
         "signature", "FILE", "64 bytes: an Ed25519 signature over the module, for --policy",   \
             .parse = option_text, .at = offsetof(type, member.signature)                       \
     }
+// NOLINTEND(bugprone-macro-parentheses)
 
 bool module_parse_digest(const char *text, void *field, option_problem *problem);
 /// Options that contradict each other.

@@ -57,8 +57,8 @@ static dray_status check_starts(const uint8_t *starts, uint64_t count, uint64_t 
 static dray_status read_index(drayi_env *env, drayi_reader *reader, drayi_tree *tree,
                               dray_error *error)
 {
-    const uint8_t *starts, *imports;
-    uint64_t count, at = reader->position;
+    const uint8_t *starts = NULL, *imports = NULL;
+    uint64_t count = 0, at = reader->position;
     DRAY_TRY(read_words(reader, "bundle.index", "the index", DRAYI_TREE_MODULES_MAX + 1, &count,
                         &starts, error));
     uint64_t imports_at = reader->position;

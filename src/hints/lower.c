@@ -8,6 +8,7 @@
 #include "hints/hint_plan.h"
 #include "hints/hint_words.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ dray_status drayi_lower_call(drayi_hint_lowerer *lower, const drayi_hint_piece *
         DRAY_TRY(drayi_grow(out->env, (void **)&out->calls, &out->call_capacity,
                             out->call_count + 1, sizeof(out->calls[0]), error));
     DRAY_TRY(range_add(out, piece, location, error));
+    assert(out->calls); // grown above
     dray_hint_call *call = &out->calls[out->call_count++];
     *call = (dray_hint_call){.function = function,
                              .advice = advice,

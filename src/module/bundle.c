@@ -89,7 +89,7 @@ dray_status drayi_bundle_load(drayi_modules *modules, const drayi_bundle_ask *as
                               "%d import trees stand inside each other, no more are opened",
                               DRAYI_BUNDLE_NESTED_MAX);
     DRAY_TRY(drayi_tree_read(env, ask->bytes, ask->byte_count, ask->more_follows, &job.tree, error));
-    job.loaded = drayi_alloc_array(env, job.tree.count, sizeof(*job.loaded), error);
+    job.loaded = drayi_alloc_array(env, job.tree.count, sizeof(void *), error);
     dray_status status = job.loaded ? load_all(&job, error) : DRAY_E_NOMEM;
     if (status == DRAY_OK)
         *out = dray_module_retain(job.loaded[0]);
@@ -97,7 +97,7 @@ dray_status drayi_bundle_load(drayi_modules *modules, const drayi_bundle_ask *as
         dray_module_clear_imports(ask->host); // it was new: it had none
     for (uint64_t i = 0; job.loaded && i < job.tree.count; i++)
         dray_module_release(job.loaded[i]);
-    drayi_free(env, job.loaded, job.tree.count * sizeof(*job.loaded));
+    drayi_free(env, job.loaded, job.tree.count * sizeof(void *));
     drayi_tree_free(env, &job.tree);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "dray/module.h"
 #include "dray/spi/kernels.h"
 #include "testing.h"
+#include "transfer/hmac.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -508,14 +509,18 @@ int main(void)
         OPENCL_TEST(local_memory_small_ints_and_vectors_are_passed),
         OPENCL_TEST(wrong_arguments_are_refused_with_numbers),
         OPENCL_TEST(a_compilers_complaint_goes_to_the_sink),
-        OPENCL_TEST(a_kernel_from_a_binary_computes_a_right_answer),
-        OPENCL_TEST(cut_and_altered_binaries_never_reach_the_driver),
-        OPENCL_TEST(a_raw_binary_needs_its_digest),
-        OPENCL_TEST(a_binary_of_another_device_is_refused_by_name),
         OPENCL_TEST(without_a_device_a_module_is_carried),
         OPENCL_TEST(spirv_is_checked_and_refused_by_a_device_that_takes_none),
         OPENCL_TEST(a_driver_without_programs_says_what_it_lacks),
         cmocka_unit_test(every_allocation_of_a_load_may_fail),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest with_libcrypto[] = {
+        OPENCL_TEST(a_kernel_from_a_binary_computes_a_right_answer),
+        OPENCL_TEST(cut_and_altered_binaries_never_reach_the_driver),
+        OPENCL_TEST(a_raw_binary_needs_its_digest),
+        OPENCL_TEST(a_binary_of_another_device_is_refused_by_name),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return drayi_hmac_is_built() ? failed + cmocka_run_group_tests(with_libcrypto, NULL, NULL)
+                                 : failed;
 }

@@ -10,6 +10,7 @@
 #include "memory/migration.h"
 #include "os/os.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -326,8 +327,9 @@ static dray_status call_check(dray_device_self *device, const dray_hint_call *ca
 static void call_make(const dray_device_self *device, const dray_hint_call *call,
                       const dray_hint_call_range *range, dray_hint_answer *answer)
 {
-    uint64_t offset;
+    uint64_t offset = 0;
     const sim_block *block = block_find(device, &range->range, &offset);
+    assert(block); // ranges_check() has seen it
     const uint64_t bytes = range->range.bytes;
     switch (call->function) {
     case DRAY_HINT_CU_ADVISE_V2:
