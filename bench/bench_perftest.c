@@ -57,7 +57,7 @@ double bench_perftest(const bench_batch *batch, bool write)
 {
     static int port = port_first;
     char ports[16], bytes[32], count[16], outstanding[16];
-    uint64_t runs = (UINT64_C(64) << 20) / batch->block_bytes;
+    uint64_t runs = (uint64_t)batch->repeats * batch->count;
     port = port < port_last ? port + 1 : port_first;
     snprintf(ports, sizeof(ports), "%d", port);
     snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)batch->block_bytes);

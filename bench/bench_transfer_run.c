@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint64_t work_bytes = 64 << 20; // of one measured run, at least
+static const uint64_t work_bytes = 64 << 20; // of one measured run, unless that is too often:
+enum { repeats_most = 4096, peer_repeats_most = 256 };
 
 uint64_t bench_set_bytes(const bench_transfer_state *state)
 {
@@ -168,7 +169,8 @@ static dray_status batch_run(bench_transfer_state *state, const bench_case *case
     bench_case all[bench_cases_most];
     memcpy(all, cases, count * sizeof(*cases));
     uint64_t repeats = work_bytes / bench_set_bytes(state);
-    state->batch.repeats = repeats < 1 ? 1 : repeats > 4096 ? 4096 : (uint32_t)repeats;
+    uint64_t most = state->now->remote ? peer_repeats_most : repeats_most;
+    state->batch.repeats = repeats < 1 ? 1 : (uint32_t)(repeats > most ? most : repeats);
     if (state->now->write)
         bench_fill_memory(state);
     else
