@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const uint64_t work_bytes = 64 << 20; // of one measured run, unless that is too often:
-enum { repeats_most = 4096, peer_repeats_most = 256 };
+enum { repeats_most = 4096, peer_repeats_most = 64 };
 
 uint64_t bench_set_bytes(const bench_transfer_state *state)
 {

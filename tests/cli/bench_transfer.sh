@@ -35,3 +35,13 @@ exits 2 bench transfer --nixl-engine AIO
 exits 2 bench transfer --nixl x --nixl-engine SPDK
 exits 1 bench transfer --rounds 1 --nixl ./no-such-library
 grep -q 'no-such-library' err || fail "$ran: the library is not named"
+
+# A peer in another process, where UCX is: its bytes are compared before anything is counted.
+dray bench transfer --rounds 1 --block 64K --batch 1 --ucx
+if [ "$code" -eq 0 ]; then
+    grep -q '"way":"peer read","block_bytes":65536,"batch":1,"case":"dray".*ratio_to_raw_UCP_loop' out || fail "$ran: peer read"
+    grep -q '"way":"peer write","block_bytes":65536,"batch":1,"case":"dray".*gigabytes_per_second' out || fail "$ran: peer write"
+else
+    grep -qi 'ucx' err || fail "$ran: it failed for another reason than UCX"
+fi
+[ "$(ls | tr '\n' ' ')" = "err out " ] || fail "$ran: something was left: $(ls)"
