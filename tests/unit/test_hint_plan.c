@@ -343,6 +343,26 @@ static void files_that_are_not_mapped_are_told_apart(void **state)
     dray_region_release(other);
 }
 
+static void neighbours_of_two_regions_stay_two_calls(void **state)
+{
+    fixture *f = *state;
+    static char bytes[4 * page] __attribute__((aligned(page)));
+    dray_region *halves[2];
+    dray_hint_range range;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(dray_region_wrap(f->context, DRAY_STORAGE_SYSTEM, bytes + i * 2 * page,
+                                          2 * page, NULL, NULL, &halves[i], NULL),
+                         DRAY_OK);
+        assert_int_equal(dray_hint_range_region(halves[i], &range, NULL), DRAY_OK);
+        dray_hint_plan_prefetch(f->plan, range, dray_hint_at_host());
+    }
+    becomes(f, &f->host,
+            "madvise MADV_POPULATE_WRITE host: 8192 bytes (hint 0)\n"
+            "madvise MADV_POPULATE_WRITE host: 8192 bytes (hint 1)\n");
+    dray_region_release(halves[0]);
+    dray_region_release(halves[1]);
+}
+
 static void an_empty_plan_does_nothing_well(void **state)
 {
     fixture *f = *state;
@@ -370,6 +390,7 @@ int main(void)
         CASE(advice_on_other_axes_may_share_bytes),
         CASE(a_policy_and_advice_that_contradict_it_are_refused),
         CASE(files_that_are_not_mapped_are_told_apart),
+        CASE(neighbours_of_two_regions_stay_two_calls),
         CASE(an_empty_plan_does_nothing_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

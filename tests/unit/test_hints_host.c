@@ -341,6 +341,56 @@ static void what_linux_cannot_is_skipped_with_a_reason(void **state)
     assert_non_null(strstr(error.message, "NUMA node 1023"));
 }
 
+// --- a kernel that says yes ----------------------------------------------------------------------------
+
+static unsigned lie; // 1: does half of it, 2: does nothing; and says success
+
+static int lying_advise(void *at, size_t bytes, int advice)
+{
+    if (lie == 2)
+        return 0;
+    return drayi_os_linux.advise(at, bytes > page ? bytes / 2 : bytes, advice);
+}
+
+static int lying_bind(void *at, size_t bytes, int mode, const uint64_t *nodes, unsigned bits,
+                      unsigned flags)
+{
+    (void)at, (void)bytes, (void)mode, (void)nodes, (void)bits, (void)flags;
+    return 0;
+}
+
+static void success_without_effect_is_seen(void **state)
+{
+    fixture *f = *state;
+    drayi_os os = drayi_os_linux;
+    os.advise = lying_advise;
+    os.node_bind = lying_bind;
+    lie = 0;
+    dray_context *context;
+    dray_hints *hints;
+    dray_hint_result result;
+    dray_hint_policy node = {.preferred = dray_hint_at_numa(0)};
+    assert_int_equal(drayi_context_create_with(NULL, &os, &context, NULL), DRAY_OK);
+    assert_int_equal(dray_hints_open(context, NULL, &hints, NULL), DRAY_OK);
+    dray_hint_range range = memory_range(f, 0, 64 * page);
+    lie = 1;
+    assert_int_equal(dray_hints_prefetch(hints, &range, dray_hint_at_host(), &result, NULL),
+                     DRAY_OK);
+    assert_int_equal(result.outcome, DRAY_HINT_DEGRADED);
+    assert_int_equal(result.bytes_done, 32 * page);
+    lie = 2;
+    range = memory_range(f, 128 * page, 64 * page);
+    assert_int_equal(dray_hints_prefetch(hints, &range, dray_hint_at_host(), &result, NULL),
+                     DRAY_OK);
+    assert_int_equal(result.outcome, DRAY_HINT_NO_EFFECT);
+    if (dray_hints_abilities(hints)->features & DRAY_HINT_HAS_NUMA) {
+        assert_int_equal(dray_hints_apply(hints, &range, &node, &result, NULL), DRAY_OK);
+        assert_int_equal(result.outcome, DRAY_HINT_NO_EFFECT);
+    }
+    dray_hints_close(hints);
+    dray_context_destroy(context);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -357,6 +407,7 @@ int main(void)
         CASE(huge_pages_are_measured),
         CASE(a_hole_is_no_memory),
         CASE(what_linux_cannot_is_skipped_with_a_reason),
+        CASE(success_without_effect_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
