@@ -56,7 +56,7 @@ dray_status drayi_ed25519_verify(const uint8_t public_key[32], const uint8_t sig
 void drayi_sha256_print(const uint8_t digest[32], char out[drayi_sha256_text])
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         out[2 * i] = digits[digest[i] >> 4];
         out[2 * i + 1] = digits[digest[i] & 15];
     }

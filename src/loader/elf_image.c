@@ -8,7 +8,7 @@
 _Static_assert(sizeof(Elf64_Ehdr) == 64 && sizeof(Elf64_Phdr) == 56 && sizeof(Elf64_Shdr) == 64,
                "the sizes in the file are those of the structs");
 
-enum { piece_bytes = 4096 };
+static const uint64_t piece_bytes = 4096;
 
 static dray_status outside(dray_error *error, const char *rule, uint64_t at, const char *what,
                            uint64_t index, uint64_t offset, uint64_t bytes, uint64_t count)

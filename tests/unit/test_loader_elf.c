@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -414,6 +415,38 @@ static void what_was_loaded_is_saved_as_it_was(void **state)
     test_bytes_free(&file);
 }
 
+typedef struct worker {
+    pthread_t thread;
+    void **state;
+    int number;
+} worker;
+
+/// Loads its own of two libraries of one name, again and again, and never gets the other.
+static void *worker_run(void *self)
+{
+    worker *own = self;
+    const char *names[] = {"one_name", "one_name_too"};
+    for (int i = 0; i < 30; i++) {
+        int which = (own->number + i) % 2;
+        dray_module *module = load(own->state, names[which]);
+        assert_int_equal(call_int(own->state, module, "who", NULL), which + 1);
+        dray_module_release(module);
+    }
+    return NULL;
+}
+
+static void threads_load_and_end_modules_at_once(void **state)
+{
+    worker workers[4];
+    for (int i = 0; i < 4; i++) {
+        workers[i] = (worker){.state = state, .number = i};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, worker_run, &workers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(workers[i].thread, NULL);
+    assert_int_equal(dray_module_collect(*state), 0);
+}
+
 static void nothing_is_left_open(void **state)
 {
     dray_module_release(load(state, "answers")); // what is opened once for all is open now
@@ -476,6 +509,7 @@ int main(void)
         cmocka_unit_test(the_name_of_a_library_that_is_there_is_not_given_away),
         cmocka_unit_test(a_trial_finds_what_crashes_at_load),
         cmocka_unit_test(what_was_loaded_is_saved_as_it_was),
+        cmocka_unit_test(threads_load_and_end_modules_at_once),
         cmocka_unit_test(nothing_is_left_open),
         cmocka_unit_test(any_call_may_fail),
     };
