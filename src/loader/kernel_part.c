@@ -2,7 +2,6 @@
 
 #include "base/checked.h"
 #include "dray/module.h"
-#include "loader/cuda_names.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@ static void part_destroy(dray_part *part)
         part->ops->unload(part->program);
     dray_device_release(part->device);
     drayi_free(env, part->kernels, part->kernel_count * sizeof(*part->kernels));
+    drayi_kernel_names_free(&part->carried);
     if (part->bytes)
         drayi_free(env, part->bytes, (size_t)part->byte_count + 1);
     drayi_free(env, part, sizeof(*part));
@@ -78,25 +78,11 @@ static dray_status program_load(dray_part *part, const dray_load_request *reques
     return kernels_list(part, error);
 }
 
-dray_status drayi_kernel_part_create(const dray_load_request *request, const drayi_kernel_code *code,
-                                     dray_loaded_part *out, dray_error *error)
+static dray_status names_keep(dray_part *part, const drayi_kernel_names *names, dray_error *error)
 {
-    dray_part *part = drayi_new(request->env, dray_part, error);
-    if (!part)
-        return DRAY_E_NOMEM;
-    part->env = request->env;
-    part->context = request->context;
-    part->kind = request->loader->kind;
-    snprintf(part->name, sizeof(part->name), "%s", request->image->name);
-    dray_status status = bytes_keep(part, request->image, error);
-    if (status == DRAY_OK && request->device)
-        status = program_load(part, request, code, error);
-    if (status != DRAY_OK) {
-        part_destroy(part);
-        return status;
-    }
-    part->is_text = code->form == DRAY_CODE_OPENCL_SOURCE || code->form == DRAY_CODE_PTX;
-    *out = (dray_loaded_part){.part = part, .ops = &drayi_kernel_part_ops};
+    for (uint64_t i = 0; names && i < names->count; i++)
+        DRAY_TRY(drayi_kernel_names_add(
+            &part->carried, (dray_text){names->names[i], strlen(names->names[i])}, error));
     return DRAY_OK;
 }
 
@@ -120,6 +106,8 @@ static dray_status part_function(dray_part *part, const char *name, dray_part_fu
 
 static const char *part_name_at(dray_part *part, uint64_t index)
 {
+    if (!part->program)
+        return index < part->carried.count ? part->carried.names[index] : NULL;
     return index < part->kernel_count ? part->kernels[index].name : NULL;
 }
 
@@ -152,7 +140,7 @@ static dray_status part_source(dray_part *part, const char *format, dray_any *ou
                : dray_fail(error, DRAY_E_NOMEM, "no memory for a copy of the source");
 }
 
-const dray_part_ops drayi_kernel_part_ops = {
+static const dray_part_ops kernel_part_ops = {
     .abi = DRAY_LOADER_ABI,
     .properties = DRAY_MODULE_SERIALIZABLE | DRAY_MODULE_RUNNABLE,
     .destroy = part_destroy,
@@ -161,3 +149,39 @@ const dray_part_ops drayi_kernel_part_ops = {
     .save_as = part_save,
     .source = part_source,
 };
+
+/// Without a device.
+static const dray_part_ops carried_part_ops = {
+    .abi = DRAY_LOADER_ABI,
+    .properties = DRAY_MODULE_SERIALIZABLE,
+    .destroy = part_destroy,
+    .function = part_function,
+    .name_at = part_name_at,
+    .save_as = part_save,
+    .source = part_source,
+};
+
+dray_status drayi_kernel_part_create(const dray_load_request *request, const drayi_kernel_code *code,
+                                     dray_loaded_part *out, dray_error *error)
+{
+    dray_part *part = drayi_new(request->env, dray_part, error);
+    if (!part)
+        return DRAY_E_NOMEM;
+    part->env = request->env;
+    part->carried.arena.env = request->env;
+    part->context = request->context;
+    part->kind = request->loader->kind;
+    snprintf(part->name, sizeof(part->name), "%s", request->image->name);
+    dray_status status = bytes_keep(part, request->image, error);
+    if (status == DRAY_OK)
+        status = request->device ? program_load(part, request, code, error)
+                                 : names_keep(part, code->names, error);
+    if (status != DRAY_OK) {
+        part_destroy(part);
+        return status;
+    }
+    part->is_text = code->form == DRAY_CODE_OPENCL_SOURCE || code->form == DRAY_CODE_PTX;
+    *out = (dray_loaded_part){.part = part,
+                              .ops = part->program ? &kernel_part_ops : &carried_part_ops};
+    return DRAY_OK;
+}

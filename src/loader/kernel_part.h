@@ -6,6 +6,7 @@
 #include "base/env.h"
 #include "dray/spi/kernels.h"
 #include "dray/spi/loader.h"
+#include "loader/cuda_names.h"
 
 enum { DRAYI_KERNEL_PARAMETERS_MAX = 64 };
 
@@ -35,13 +36,14 @@ struct dray_part {
     const char *saved_as; // the form it is saved in when none is named; NULL: as it came
     drayi_kernel *kernels;
     uint32_t kernel_count;
+    drayi_kernel_names carried; // without a device: the kernels that the bytes name
 };
 
 /// The code in an image.
 typedef struct drayi_kernel_code {
     dray_code_form form;
     uint64_t at, bytes;
-    const struct drayi_kernel_names *names; // of its kernels, for drivers that do not list them; or NULL
+    const drayi_kernel_names *names; // of its kernels, for drivers that do not list them; or NULL
 } drayi_kernel_code;
 
 /// Copies the image's bytes and, where a device was given, loads `code` of them onto it. DRAY_E_UNSUPPORTED: this device takes no such code, with the families that do.
@@ -50,8 +52,5 @@ dray_status drayi_kernel_part_create(const dray_load_request *request, const dra
 
 /// The function behind every kernel; its handle is a drayi_kernel.
 int drayi_kernel_call(void *handle, const dray_any *arguments, int32_t count, dray_any *result);
-
-/// The table of a part that is made so.
-extern const dray_part_ops drayi_kernel_part_ops;
 
 #endif

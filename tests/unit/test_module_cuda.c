@@ -282,6 +282,9 @@ static void without_a_device_code_is_carried(void **state)
     dray_module *module = loaded(f, "ptx", ptx, sizeof(ptx) - 1);
     dray_function_object *function;
     dray_error error;
+    assert_int_equal(dray_module_properties(module), DRAY_MODULE_SERIALIZABLE);
+    assert_int_equal(dray_module_function_count(module), 2); // read from the bytes
+    assert_string_equal(dray_module_function_name(module, 1), "scale_ints");
     assert_int_equal(dray_module_get_function(module, "scale_ints", false, &function, &error),
                      DRAY_E_UNSUPPORTED);
     dray_module_release(module);
