@@ -17,10 +17,11 @@ trap '[ -z "$server" ] || kill -KILL "$server"' EXIT
 
 # serve ARGUMENTS...: runs until stop; $at is where. Skips when UCX cannot work here.
 serve() {
+    rm -f served # the old one says "ready", too
     "$DRAY" agent serve "$@" >served 2>serve_err &
     server=$!
     for _ in $(seq 300); do
-        at=$(sed -n 's/^ready: //p' served)
+        at=$(sed -n 's/^ready: //p' served 2>/dev/null)
         [ -z "$at" ] || return 0
         kill -0 "$server" 2>/dev/null || break
         sleep 0.1
@@ -180,11 +181,23 @@ for signal in TERM KILL; do
 done
 [ "$signal" = KILL ]
 
+# A file that is cut while it is shared: no server rather than one with wrong bytes.
+cp a cut
+serve --share cut=disk:cut
+: >cut
+exits 1 copy "$at/cut" disk:b
+[ ! -e b ] || fail "$ran: a part of a file was left"
+ended=0
+wait "$server" || ended=$?
+server=
+[ "$ended" = 1 ] && grep -q "a shared file was cut" serve_err || fail "the server: $ended: $(cat serve_err)"
+
 # A document for programs.
+rm out
 "$DRAY" agent serve --share a=disk:a --json >out 2>err &
 server=$!
 for _ in $(seq 300); do
-    grep -q '^}$' out && break
+    grep -qs '^}$' out && break
     sleep 0.1
 done
 ran="agent serve --json"
