@@ -262,12 +262,22 @@ static uint32_t ucx_submit(dray_backend *backend, dray_op **ops, uint32_t count)
 
 // --- progress ------------------------------------------------------------------------------------------------------
 
-/// What was cancelled and did not end by itself: its connections go.
-static void cut_overdue(dray_backend *backend)
+void drayi_ucx_timer_next(dray_backend *backend)
 {
     uint64_t expirations;
     (void)backend->os->read(backend->timer_fd, &expirations, sizeof(expirations));
+    int64_t next = (int64_t)backend->cut_at_ns, guards = backend->guard_cut_at_ns;
+    if (!next || (guards && guards < next))
+        next = guards;
+    int64_t in_ns = next - backend->os->now_ns();
+    backend->os->timer_set(backend->timer_fd, !next ? 0 : in_ns > 0 ? in_ns : 1);
+}
+
+/// What was cancelled and did not end by itself: its connections go.
+static void cut_overdue(dray_backend *backend)
+{
     backend->cut_at_ns = 0;
+    drayi_ucx_timer_next(backend);
     for (uint32_t i = 0; i < DRAYI_UCX_OPS; i++) {
         const dray_op *op = backend->in_flight[i];
         if (op && op->backend_use[DRAYI_UCX_CANCELLED] && remote_of(op))
@@ -289,11 +299,14 @@ bool drayi_ucx_work(dray_backend *backend)
     bool any = false;
     for (int i = 0; i < work_rounds && drayi_ucx_progress(backend); i++)
         any = true;
-    if (!any && backend->os->now_ns() >= backend->guards_at_ns) {
-        backend->guards_at_ns = backend->os->now_ns() + guards_every_ns;
+    int64_t now_ns = backend->os->now_ns();
+    if (!any && now_ns >= backend->guards_at_ns) {
+        backend->guards_at_ns = now_ns + guards_every_ns;
         drayi_ucx_guards_look(backend);
     }
-    if (backend->cut_at_ns && backend->os->now_ns() >= (int64_t)backend->cut_at_ns)
+    if (backend->guard_cut_at_ns && now_ns >= backend->guard_cut_at_ns)
+        drayi_ucx_guards_cut(backend, now_ns);
+    if (backend->cut_at_ns && now_ns >= (int64_t)backend->cut_at_ns)
         cut_overdue(backend);
     drayi_ucx_remotes_tidy(backend);
     if (backend->received_first)
@@ -324,7 +337,7 @@ static void ucx_cancel(dray_backend *backend, dray_op *op)
         op->backend_use[DRAYI_UCX_CANCELLED] = 1;
         if (!drayi_ucx_notice_cancel(op) && backend->cut_at_ns == 0) {
             backend->cut_at_ns = (uint64_t)(backend->os->now_ns() + cut_after_ns);
-            backend->os->timer_set(backend->timer_fd, cut_after_ns);
+            drayi_ucx_timer_next(backend);
         }
     }
     drayi_ucx_leave(backend);

@@ -65,7 +65,8 @@ struct dray_remote {
     char agent[DRAY_AGENT_NAME_MAX + 1];
     ucp_worker_h worker; // its own; NULL: the connection is gone
     int worker_fd;
-    int guard_fd; // says when the peer's process has ended; -1: none
+    int guard_fd;        // says when the peer's process has ended; -1: none
+    int64_t ended_at_ns; // when it said so; 0: not yet
     ucp_ep_h endpoint;
     char broken[160];  // empty: it works
     ucs_status_t code; // what UCX said when it broke
@@ -111,7 +112,7 @@ struct dray_backend {
     size_t address_bytes;
     int worker_fd; // UCX's
     int news_fd;   // eventfd: the serving thread has something for the caller
-    int timer_fd;  // for cuts
+    int timer_fd;  // for what comes first of the two cuts below
     int watch_fd;  // epoll over these and the peers' workers
     bool armed;    // the caller may sleep on watch_fd
     bool untidy;   // an endpoint failed and is open, or something let go can be freed
@@ -122,6 +123,7 @@ struct dray_backend {
     uint32_t free_slots[DRAYI_UCX_OPS], free_count;
     dray_op *done_first, *done_last; // ended, not handed out yet
     int64_t guards_at_ns;            // when guards are looked at again, in poll
+    int64_t guard_cut_at_ns;         // when peers whose guard has ended are cut off; 0: never
     uint64_t cut_at_ns;              // when what was cancelled is torn off; 0: never
     drayi_ucx_received *received_first, *received_last;
     uint32_t received_count;
@@ -175,8 +177,12 @@ const char *drayi_ucx_broken(dray_backend *backend, const dray_remote *remote);
 void drayi_ucx_remote_cut(dray_remote *remote, ucs_status_t code, const char *why);
 /// Takes over a socket whose end is the peer's.
 void drayi_ucx_guard(dray_backend *backend, dray_remote *remote, int fd);
-/// Cuts those whose guard has ended.
+/// Notices guards that have ended.
 void drayi_ucx_guards_look(dray_backend *backend);
+/// Cuts those that ended a while ago: what they sent before has arrived by now.
+void drayi_ucx_guards_cut(dray_backend *backend, int64_t now_ns);
+/// Sets the timer to the next cut.
+void drayi_ucx_timer_next(dray_backend *backend);
 /// Cuts what broke, frees what nobody uses. Not from inside a callback of UCX.
 void drayi_ucx_remotes_tidy(dray_backend *backend);
 void drayi_ucx_remotes_close(dray_backend *backend);

@@ -18,6 +18,8 @@ enum {
     // UCX takes addresses and keys without their lengths. A key can make it read 64 parts of 255 bytes;
     // what follows a cut one are zeros of ours.
     zeros_behind = 65536,
+    guard_grace_ns =
+        50000000, // what a peer sent before its end may come a little later than the news of it
     close_rounds =
         1000, // of progress for an endpoint that closes; one that cannot is not waited for
 };
@@ -100,18 +102,41 @@ void drayi_ucx_guards_look(dray_backend *backend)
 {
     for (dray_remote *each = backend->remotes; each; each = each->next) {
         uint8_t any;
-        if (each->guard_fd < 0)
+        if (each->guard_fd < 0 || each->ended_at_ns)
             continue;
         ssize_t got = backend->os->receive(each->guard_fd, &any, 1);
-        if (got != -EAGAIN && got != -EINTR)
-            drayi_ucx_remote_cut(each, UCS_ERR_CONNECTION_RESET, "its agent has ended");
+        if (got == -EAGAIN || got == -EINTR)
+            continue;
+        each->ended_at_ns = backend->os->now_ns();
+        (void)backend->os->watch_change(backend->watch_fd, each->guard_fd, false, false);
+        if (!backend->guard_cut_at_ns) {
+            backend->guard_cut_at_ns = each->ended_at_ns + guard_grace_ns;
+            drayi_ucx_timer_next(backend);
+        }
     }
+}
+
+void drayi_ucx_guards_cut(dray_backend *backend, int64_t now_ns)
+{
+    int64_t next = 0;
+    for (dray_remote *each = backend->remotes; each; each = each->next) {
+        if (!each->ended_at_ns || !each->worker)
+            continue;
+        int64_t at = each->ended_at_ns + guard_grace_ns;
+        if (at <= now_ns)
+            drayi_ucx_remote_cut(each, UCS_ERR_CONNECTION_RESET, "its agent has ended");
+        else if (!next || at < next)
+            next = at;
+    }
+    backend->guard_cut_at_ns = next;
+    drayi_ucx_timer_next(backend);
 }
 
 void drayi_ucx_guard(dray_backend *backend, dray_remote *remote, int fd)
 {
     drayi_ucx_enter(backend);
     guard_end(remote);
+    remote->ended_at_ns = 0;
     bool watched =
         remote->worker && backend->os->watch_change(backend->watch_fd, fd, true, false) >= 0;
     if (watched)
