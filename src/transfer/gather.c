@@ -124,7 +124,8 @@ static dray_status piece_stage(gathering *own, uint64_t source, uint64_t target,
 static dray_status pieces_stage(gathering *own, uint32_t level, uint64_t source, uint64_t target,
                                 dray_error *error)
 {
-    if (level >= own->outer_count || level > DRAY_LOOPS_MAX) // the latter never, and the compiler sees it
+    // The bound is never met; without it the optimizer warns of a level behind the last.
+    if (level >= own->outer_count || level > DRAY_LOOPS_MAX)
         return piece_stage(own, source, target, error);
     const dray_loop *loop = &own->outer[level];
     for (uint64_t i = 0; i < loop->count; i++)
