@@ -267,7 +267,8 @@ typedef struct dray_layout_move {
 /// The copies of a move, for those who plan themselves: as few as loops allow. Pure. *out_copies is from the
 /// agent's allocator; give it back with dray_layout_copies_free().
 /// DRAY_E_INVALID: lengths, ranges, duplicate targets, a target that overlaps a source (error.index: the
-/// position in its list), or sides that do not fit. Checked in every build.
+/// position in its list), or sides that do not fit. Checked in every build. DRAY_E_UNSUPPORTED: layouts share memory,
+/// and there are too many runs to prove that they do not overlap; or no backend of the agent moves such bytes.
 DRAY_API dray_status dray_layout_move_copies(dray_agent *agent, const dray_layout_move *move,
                                              dray_copy **out_copies, uint64_t *out_count,
                                              dray_error *error);
