@@ -453,7 +453,7 @@ DRAY_API dray_status dray_hints_state(dray_hints *hints, const dray_hint_range *
                                       dray_hint_state *out_state, dray_error *error);
 
 // One hint at once, waited for: a plan of one entry. The status is that of the calls; *out_result (may be
-// NULL) says what became of it: its texts are static.
+// NULL) says what became of it: its texts live as long as `hints`.
 DRAY_API dray_status dray_hints_apply(dray_hints *hints, const dray_hint_range *range,
                                       const dray_hint_policy *policy, dray_hint_result *out_result,
                                       dray_error *error);

@@ -119,7 +119,9 @@ static void look_at_region(dray_device_self *host, const dray_region *region, dr
 {
     dray_region_native native;
     dray_region_get_native(region, &native);
-    out->kind = native.fd >= 0 ? DRAY_HINT_MEMORY_FILE : DRAY_HINT_MEMORY_MANAGED;
+    out->kind = native.fd >= 0                          ? DRAY_HINT_MEMORY_FILE
+                : native.storage == DRAY_STORAGE_PINNED ? DRAY_HINT_MEMORY_PINNED
+                                                        : DRAY_HINT_MEMORY_MANAGED;
     out->first = (uintptr_t)native.pointer;
     out->bytes = native.bytes;
     out->read_only = !native.writable;

@@ -257,7 +257,9 @@ static dray_hint_memory memory_guess(const dray_hint_range *range, bool on_host)
     dray_region_native native;
     dray_region_get_native(range->region, &native);
     if (on_host) {
-        memory.kind = native.fd >= 0 ? DRAY_HINT_MEMORY_FILE : DRAY_HINT_MEMORY_MANAGED;
+        memory.kind = native.fd >= 0                          ? DRAY_HINT_MEMORY_FILE
+                      : native.storage == DRAY_STORAGE_PINNED ? DRAY_HINT_MEMORY_PINNED
+                                                              : DRAY_HINT_MEMORY_MANAGED;
         memory.read_only = !native.writable;
     } else if (native.storage == DRAY_STORAGE_PINNED) {
         memory.kind = DRAY_HINT_MEMORY_PINNED;

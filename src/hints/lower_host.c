@@ -24,6 +24,8 @@ static const char no_populate[] =
 static const char no_numa[] = "this kernel, or this container, refuses mbind and move_pages";
 static const char no_mapping[] = "the file is not mapped: it has no pages of this process";
 
+static const char stays_locked[] = "memory of kind pinned stays locked: that is its promise";
+
 static bool has(const drayi_hint_lowerer *lower, uint32_t feature)
 {
     return (lower->abilities->features & feature) != 0;
@@ -165,7 +167,9 @@ static dray_status forget_preferred(drayi_hint_lowerer *lower, const drayi_hint_
 {
     if (!piece->range.pointer)
         return DRAY_OK;
-    if (may_be_set(piece, DRAYI_HOST_LOCKED))
+    if (piece->memory.kind == DRAY_HINT_MEMORY_PINNED)
+        DRAY_TRY(remark(lower, piece, DRAYI_REMARK_SKIP, stays_locked, error));
+    else if (may_be_set(piece, DRAYI_HOST_LOCKED))
         DRAY_TRY(call(lower, piece, DRAY_HINT_MUNLOCK, 0, error));
     if (has(lower, DRAY_HINT_HAS_NUMA) && !is_file(piece) && may_be_set(piece, DRAYI_HOST_BOUND))
         DRAY_TRY(call(lower, piece, DRAY_HINT_MBIND, POLICY_DEFAULT, error));
@@ -247,6 +251,8 @@ static dray_status lower_release(drayi_hint_lowerer *lower, const drayi_hint_pie
                      || drayi_lower_inwards(&piece->range, lower->abilities->page_bytes, &inside);
     if (!has_pages)
         return remark(lower, piece, DRAYI_REMARK_SKIP, "no whole page lies inside", error);
+    if (piece->memory.kind == DRAY_HINT_MEMORY_PINNED)
+        return remark(lower, piece, DRAYI_REMARK_SKIP, stays_locked, error);
     bool cold = piece->entry->release == DRAY_HINT_COLD;
     if (cold && !piece->range.pointer)
         return remark(lower, piece, DRAYI_REMARK_SKIP, no_mapping, error);

@@ -341,6 +341,28 @@ static void what_linux_cannot_is_skipped_with_a_reason(void **state)
     assert_non_null(strstr(error.message, "NUMA node 1023"));
 }
 
+static void pinned_memory_keeps_its_promise(void **state)
+{
+    fixture *f = *state;
+    open_hints(f);
+    dray_region_options options = {
+        .struct_bytes = sizeof(options), .storage = DRAY_STORAGE_PINNED, .bytes = 16 * page};
+    dray_region *region;
+    dray_hint_range range;
+    dray_hint_state now;
+    if (dray_region_create(f->context, &options, &region, NULL) != DRAY_OK)
+        skip(); // not even 64 KiB may be locked here
+    assert_int_equal(dray_hint_range_region(region, &range, NULL), DRAY_OK);
+    dray_hint_result result =
+        end(ran(f, dray_hint_plan_policy(new_plan(f), range, dray_hint_reset())));
+    assert_int_equal(result.outcome, DRAY_HINT_SKIPPED);
+    result = end(ran(f, dray_hint_plan_release(new_plan(f), range, DRAY_HINT_DISCARD)));
+    assert_int_equal(result.outcome, DRAY_HINT_SKIPPED);
+    assert_int_equal(dray_hints_state(f->hints, &range, &now, NULL), DRAY_OK);
+    assert_int_equal(now.preferred.place, DRAY_HINT_HOST); // locked
+    dray_region_release(region);
+}
+
 // --- a kernel that says yes ----------------------------------------------------------------------------
 
 static unsigned lie; // 1: does half of it, 2: does nothing; and says success
@@ -407,6 +429,7 @@ int main(void)
         CASE(huge_pages_are_measured),
         CASE(a_hole_is_no_memory),
         CASE(what_linux_cannot_is_skipped_with_a_reason),
+        CASE(pinned_memory_keeps_its_promise),
         CASE(success_without_effect_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
