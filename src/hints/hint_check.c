@@ -17,6 +17,7 @@
 typedef struct placed {
     drayi_hint_spot spot;
     uint64_t end, index;
+    uint32_t kind; // of the entry, which may be far away in memory; 0: it asks for nothing
 } placed;
 
 enum {
@@ -204,11 +205,8 @@ static dray_status claim_kind(checker *check, unsigned slot_index, const placed 
 
 static dray_status claim_entry(checker *check, const placed *by)
 {
-    const dray_hint_entry *entry = entry_of(check, by);
-    switch (entry->kind) {
+    switch (by->kind) {
     case DRAY_HINT_POLICY:
-        if (dray_hint_policy_is_default(&entry->policy))
-            return DRAY_OK;
         DRAY_TRY(claim_kind(check, SLOT_POLICY, by));
         return check->plan->has_advice ? claim_policy_axes(check, by) : DRAY_OK;
     case DRAY_HINT_ADVICE:
@@ -219,8 +217,9 @@ static dray_status claim_entry(checker *check, const placed *by)
         return claim_kind(check, SLOT_RELEASE, by);
     case DRAY_HINT_HUGE_PAGES:
         return claim_kind(check, SLOT_HUGE_PAGES, by);
+    default:
+        return DRAY_OK;
     }
-    return DRAY_OK;
 }
 
 // --- the walk ----------------------------------------------------------------------------------------
@@ -236,9 +235,14 @@ static int by_place(const void *left, const void *right, const void *self)
 
 static placed place_of(const dray_hint_plan *plan, uint64_t index)
 {
-    const dray_hint_range *range = &drayi_hint_entry(plan, index)->range;
-    drayi_hint_spot spot = drayi_hint_spot_of(range);
-    return (placed){.spot = spot, .end = spot.first + range->bytes, .index = index};
+    const dray_hint_entry *entry = drayi_hint_entry(plan, index);
+    drayi_hint_spot spot = drayi_hint_spot_of(&entry->range);
+    bool says_nothing =
+        entry->kind == DRAY_HINT_POLICY && dray_hint_policy_is_default(&entry->policy);
+    return (placed){.spot = spot,
+                    .end = spot.first + entry->range.bytes,
+                    .index = index,
+                    .kind = says_nothing ? 0 : (uint32_t)entry->kind};
 }
 
 static checker checker_of(const dray_hint_plan *plan, dray_error *error)

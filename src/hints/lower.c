@@ -252,8 +252,6 @@ static dray_status admit(const dray_hint_plan *plan, const dray_hint_abilities *
 static dray_hint_memory memory_guess(const dray_hint_range *range, bool on_host)
 {
     dray_hint_memory memory = {.kind = DRAY_HINT_MEMORY_MANAGED};
-    if (!range->region)
-        return memory;
     dray_region_native native;
     dray_region_get_native(range->region, &native);
     if (on_host) {
@@ -269,11 +267,17 @@ static dray_hint_memory memory_guess(const dray_hint_range *range, bool on_host)
     return memory;
 }
 
-static dray_hint_memory memory_of(const drayi_hint_lowerer *lower, uint64_t index)
+/// Valid until the next piece.
+static const dray_hint_memory *memory_of(drayi_hint_lowerer *lower, uint64_t index)
 {
+    static const dray_hint_memory raw = {.kind = DRAY_HINT_MEMORY_MANAGED};
+    const dray_hint_range *range = &drayi_hint_entry(lower->plan, index)->range;
     if (lower->facts.memories)
-        return lower->facts.memories[index];
-    return memory_guess(&drayi_hint_entry(lower->plan, index)->range, lower->on_host);
+        return &lower->facts.memories[index];
+    if (!range->region)
+        return &raw;
+    lower->guess = memory_guess(range, lower->on_host);
+    return &lower->guess;
 }
 
 static bool same_memory(const dray_hint_memory *left, const dray_hint_memory *right)
@@ -312,29 +316,27 @@ static bool touch(const dray_hint_range *left, const dray_hint_range *right)
     return left->offset + left->bytes == right->offset;
 }
 
-/// The piece that begins with entry `index`.
-static drayi_hint_piece piece_at(const drayi_hint_lowerer *lower, uint64_t index)
+/// May entry `next` join the piece? What touches lies in one region, so a guess is the same for both.
+static bool joins(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece, uint64_t next)
 {
-    const dray_hint_plan *plan = lower->plan;
-    drayi_hint_piece piece = {
-        .entry = drayi_hint_entry(plan, index),
-        .index = index,
-        .count = 1,
-        .range = drayi_hint_entry(plan, index)->range,
-        .memory = memory_of(lower, index),
-        .state = lower->facts.states ? lower->facts.states[index] : NULL,
-    };
-    for (uint64_t next = index + 1; next < plan->count; next++) {
-        const dray_hint_entry *entry = drayi_hint_entry(plan, next);
-        if (!same_wish(piece.entry, entry) || !touch(&piece.range, &entry->range))
-            break;
-        dray_hint_memory memory = memory_of(lower, next);
-        if (!same_memory(&piece.memory, &memory))
-            break;
-        piece.range.bytes += entry->range.bytes;
-        piece.count++;
+    const dray_hint_entry *entry = drayi_hint_entry(lower->plan, next);
+    return same_wish(piece->entry, entry) && touch(&piece->range, &entry->range) &&
+           (!lower->facts.memories || same_memory(piece->memory, &lower->facts.memories[next]));
+}
+
+/// The piece that begins with entry `index`.
+static void piece_at(drayi_hint_lowerer *lower, uint64_t index, drayi_hint_piece *out)
+{
+    out->entry = drayi_hint_entry(lower->plan, index);
+    out->index = index;
+    out->count = 1;
+    out->range = out->entry->range;
+    out->memory = memory_of(lower, index);
+    out->state = lower->facts.states ? lower->facts.states[index] : NULL;
+    for (uint64_t next = index + 1; next < lower->plan->count && joins(lower, out, next); next++) {
+        out->range.bytes += drayi_hint_entry(lower->plan, next)->range.bytes;
+        out->count++;
     }
-    return piece;
 }
 
 // --- the whole -------------------------------------------------------------------------------------------
@@ -357,7 +359,7 @@ void dray_hint_lowering_destroy(dray_hint_lowering *lowering)
 static dray_status inside_allocation(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
                                      dray_error *error)
 {
-    const dray_hint_memory *memory = &piece->memory;
+    const dray_hint_memory *memory = piece->memory;
     const uintptr_t at = (uintptr_t)piece->range.pointer;
     if (lower->on_host || memory->bytes == 0 ||
         (at >= memory->first && drayi_inside(at - memory->first, piece->range.bytes, memory->bytes)))
@@ -371,7 +373,8 @@ static dray_status inside_allocation(const drayi_hint_lowerer *lower, const dray
 static dray_status lower_all(drayi_hint_lowerer *lower, lower_fn family, dray_error *error)
 {
     for (uint64_t i = 0; i < lower->plan->count;) {
-        drayi_hint_piece piece = piece_at(lower, i);
+        drayi_hint_piece piece;
+        piece_at(lower, i, &piece);
         bool says_nothing = piece.entry->kind == DRAY_HINT_POLICY &&
                             dray_hint_policy_is_default(&piece.entry->policy);
         if (!says_nothing) {

@@ -29,7 +29,7 @@ typedef struct drayi_hint_piece {
     const dray_hint_entry *entry; // the first of them; all want the same
     uint64_t index, count;
     dray_hint_range range;
-    dray_hint_memory memory;
+    const dray_hint_memory *memory;
     const dray_hint_state *state; // NULL: not read
 } drayi_hint_piece;
 
@@ -38,6 +38,7 @@ typedef struct drayi_hint_lowerer {
     const dray_hint_plan *plan;
     const dray_hint_abilities *abilities;
     drayi_hint_facts facts;
+    dray_hint_memory guess;  // of the piece, where nobody has looked
     bool on_host;            // the family
     bool admitted;           // everything fits: order does not matter, batches may be used
     uint64_t lockable_bytes; // left

@@ -63,13 +63,13 @@ static bool reads_pageable(const drayi_hint_lowerer *lower, dray_hint_location l
 static dray_status memory_check(const drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
                                 dray_hint_location location, dray_error *error)
 {
-    switch (piece->memory.kind) {
+    switch (piece->memory->kind) {
     case DRAY_HINT_MEMORY_MANAGED:
         return DRAY_OK;
     case DRAY_HINT_MEMORY_DEVICE:
         return drayi_lower_fail(piece, error,
                                 "%p is device %u's own memory; hints are about managed memory",
-                                piece->range.pointer, piece->memory.ordinal);
+                                piece->range.pointer, piece->memory->ordinal);
     case DRAY_HINT_MEMORY_PINNED:
         return drayi_lower_fail(piece, error,
                                 "%p is locked host memory; hints are about managed memory",
@@ -142,7 +142,7 @@ static dray_status lower_advice(drayi_hint_lowerer *lower, const drayi_hint_piec
                               error));
     bool pointless = advice->kind == DRAY_HINT_SET_ACCESSED_BY &&
                      to.location.place == DRAY_HINT_DEVICE &&
-                     piece->memory.kind != DRAY_HINT_MEMORY_MANAGED &&
+                     piece->memory->kind != DRAY_HINT_MEMORY_MANAGED &&
                      lower->abilities->devices[to.location.index].host_page_tables;
     if (pointless)
         return drayi_lower_remark(lower, piece, DRAYI_REMARK_NO_EFFECT,

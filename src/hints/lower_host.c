@@ -33,7 +33,7 @@ static bool has(const drayi_hint_lowerer *lower, uint32_t feature)
 
 static bool is_file(const drayi_hint_piece *piece)
 {
-    return piece->memory.kind == DRAY_HINT_MEMORY_FILE;
+    return piece->memory->kind == DRAY_HINT_MEMORY_FILE;
 }
 
 static dray_status remark(drayi_hint_lowerer *lower, const drayi_hint_piece *piece, int kind,
@@ -60,14 +60,14 @@ static dray_status populate(drayi_hint_lowerer *lower, const drayi_hint_piece *p
         dray_hint_call *made;
         DRAY_TRY(drayi_lower_call(lower, piece, DRAY_HINT_MADVISE, advice, dray_hint_at_host(),
                                   &made, error));
-        if (piece->range.bytes > piece->memory.step_bytes)
-            made->step_bytes = piece->memory.step_bytes;
+        if (piece->range.bytes > piece->memory->step_bytes)
+            made->step_bytes = piece->memory->step_bytes;
         return DRAY_OK;
     }
     if (!has(lower, DRAY_HINT_HAS_POPULATE))
         return remark(lower, piece, DRAYI_REMARK_SKIP, no_populate, error);
     return call(lower, piece, DRAY_HINT_MADVISE,
-                piece->memory.read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE, error);
+                piece->memory->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE, error);
 }
 
 /// Resident, and staying so: locked while the limit allows, else brought in.
@@ -167,7 +167,7 @@ static dray_status forget_preferred(drayi_hint_lowerer *lower, const drayi_hint_
 {
     if (!piece->range.pointer)
         return DRAY_OK;
-    if (piece->memory.kind == DRAY_HINT_MEMORY_PINNED)
+    if (piece->memory->kind == DRAY_HINT_MEMORY_PINNED)
         DRAY_TRY(remark(lower, piece, DRAYI_REMARK_SKIP, stays_locked, error));
     else if (may_be_set(piece, DRAYI_HOST_LOCKED))
         DRAY_TRY(call(lower, piece, DRAY_HINT_MUNLOCK, 0, error));
@@ -251,7 +251,7 @@ static dray_status lower_release(drayi_hint_lowerer *lower, const drayi_hint_pie
                      || drayi_lower_inwards(&piece->range, lower->abilities->page_bytes, &inside);
     if (!has_pages)
         return remark(lower, piece, DRAYI_REMARK_SKIP, "no whole page lies inside", error);
-    if (piece->memory.kind == DRAY_HINT_MEMORY_PINNED)
+    if (piece->memory->kind == DRAY_HINT_MEMORY_PINNED)
         return remark(lower, piece, DRAYI_REMARK_SKIP, stays_locked, error);
     bool cold = piece->entry->release == DRAY_HINT_COLD;
     if (cold && !piece->range.pointer)
@@ -291,7 +291,7 @@ static dray_status lower_huge_pages(drayi_hint_lowerer *lower, const drayi_hint_
 dray_status drayi_lower_host(drayi_hint_lowerer *lower, const drayi_hint_piece *piece,
                              dray_error *error)
 {
-    if (piece->memory.kind == DRAY_HINT_MEMORY_UNKNOWN)
+    if (piece->memory->kind == DRAY_HINT_MEMORY_UNKNOWN)
         return drayi_lower_fail(piece, error, "%p: nothing is mapped there", piece->range.pointer);
     switch (piece->entry->kind) {
     case DRAY_HINT_POLICY:

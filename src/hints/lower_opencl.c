@@ -10,7 +10,7 @@ enum { TO_HOST = 1, CONTENT_UNDEFINED = 2 }; // CL_MIGRATE_MEM_OBJECT_...
 
 static dray_status memory_check(const drayi_hint_piece *piece, dray_error *error)
 {
-    if (piece->memory.kind == DRAY_HINT_MEMORY_MANAGED)
+    if (piece->memory->kind == DRAY_HINT_MEMORY_MANAGED)
         return DRAY_OK;
     return drayi_lower_fail(piece, error,
                             "%p is no shared virtual memory of this device; make a region of kind "
@@ -28,7 +28,7 @@ static dray_status migrate(drayi_hint_lowerer *lower, const drayi_hint_piece *pi
                            dray_hint_location location, dray_error *error)
 {
     const dray_hint_abilities *abilities = lower->abilities;
-    bool usm = piece->memory.usm != 0;
+    bool usm = piece->memory->usm != 0;
     if (!(abilities->features & (usm ? DRAY_HINT_HAS_USM : DRAY_HINT_HAS_SVM_MIGRATE)))
         return skip(lower, piece, "the driver has no clEnqueueSVMMigrateMem (OpenCL 2.1)", error);
     if (usm)
