@@ -5,8 +5,8 @@
 
 const char *test_module_path(const char *name)
 {
-    static char paths[8][512];
-    static unsigned next;
+    static _Thread_local char paths[8][512];
+    static _Thread_local unsigned next;
     const char *folder = getenv("DRAY_TEST_MODULES");
     if (!folder) {
         fprintf(stderr, "DRAY_TEST_MODULES is not set: run this through ctest\n");

@@ -9,7 +9,7 @@ typedef struct test_bytes {
     uint64_t count;
 } test_bytes;
 
-/// Its path: static memory per call. It fails the test when there is no such module.
+/// Its path: static memory of the thread, good for eight calls. It fails the test when there is no such module.
 const char *test_module_path(const char *name);
 test_bytes test_module_read(const char *name);
 test_bytes test_bytes_of_file(const char *path);
