@@ -51,6 +51,13 @@ dray_status drayi_hint_lower(const dray_hint_plan *plan, const dray_hint_abiliti
                              const dray_hint_lower_options *options, const drayi_hint_facts *facts,
                              dray_hint_lowering **out_lowering, dray_error *error);
 
+// lower_admit.c: DRAY_E_INVALID: an unknown device or node.
+dray_status drayi_lower_locations_exist(const drayi_hint_lowerer *lower,
+                                        const drayi_hint_piece *piece, dray_error *error);
+/// DRAY_E_NOSPACE: more is wanted in a place than it has free, less the headroom.
+dray_status drayi_lower_admit(const dray_hint_plan *plan, const dray_hint_abilities *abilities,
+                              const dray_hint_lower_options *options, dray_error *error);
+
 // For lower_<family>.c:
 
 /// Adds a call for the whole piece; *out_call (may be NULL) until the next one.
