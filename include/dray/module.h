@@ -58,8 +58,8 @@ typedef struct dray_module_options {
     struct dray_device *device; ///< for kinds that run on one; kept by the module
     const char *build_options;  ///< for kinds that compile; NULL: none
     dray_text_sink build_log;   ///< gets the compiler's log, on success too
-    /// What the image has to be. opencl-binary needs it (drivers crash on truncated ones) or
-    /// DRAY_POLICY_TRIAL; others check it when it is given.
+    /// What the image has to be, checked when it is given. A raw opencl-binary needs the digest, here or in
+    /// the policy's list: drivers crash on truncated ones.
     const uint8_t *expected_sha256; ///< 32 bytes; NULL: not known
     uint64_t expected_bytes;        ///< 0: not known
 } dray_module_options;

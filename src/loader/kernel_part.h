@@ -46,7 +46,8 @@ typedef struct drayi_kernel_code {
     const drayi_kernel_names *names; // of its kernels, for drivers that do not list them; or NULL
 } drayi_kernel_code;
 
-/// Copies the image's bytes and, where a device was given, loads `code` of them onto it. DRAY_E_UNSUPPORTED: this device takes no such code, with the families that do.
+/// Copies the image's bytes and, where a device was given, loads `code` of them onto it.
+/// DRAY_E_UNSUPPORTED: this device takes no such code.
 dray_status drayi_kernel_part_create(const dray_load_request *request, const drayi_kernel_code *code,
                                      dray_loaded_part *out, dray_error *error);
 
