@@ -241,8 +241,8 @@ static const char *name_of(int at)
 static void pair_check(world *all, int from_place, int to_place)
 {
     dray_layout_digest source[block_count], before[block_count], after[block_count];
-    side from = side_open(all, from_place, (size_t)(from_place + to_place)),
-         to = side_open(all, to_place, (size_t)(from_place * 2 + 1));
+    side from = side_open(all, from_place, (size_t)from_place + (size_t)to_place),
+         to = side_open(all, to_place, (size_t)from_place * 2 + 1);
     fill(all, &from, 1);
     fill(all, &to, 2);
     digests(all, &from, source);

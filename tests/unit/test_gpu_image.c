@@ -31,7 +31,7 @@ static void a_cubin_names_architecture_and_kernels(void **state)
     for (size_t i = 0; i < 2; i++) {
         test_bytes file = image(cases[i].file);
         drayi_cubin cubin;
-        dray_text kernel, kernels[2];
+        dray_text kernel, kernels[2] = {{0}};
         unsigned count = 0;
         assert_int_equal(drayi_cubin_read(file.bytes, file.count, &cubin, NULL), DRAY_OK);
         assert_int_equal(cubin.sm, cases[i].sm);
