@@ -298,6 +298,7 @@ static cl_int argument_set(dray_program *program, cl_kernel kernel, cl_uint inde
     if (!argument->memory && argument->value && calls->kernel_argument_svm)
         return calls->kernel_argument_svm(kernel, index, argument->value);
     cl_mem buffer = argument->memory;
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): the argument is the handle itself
     return calls->kernel_argument(kernel, index, sizeof(buffer), &buffer);
 }
 
