@@ -70,6 +70,7 @@ static void band_copy(const drayi_plane *plane, block band, uint64_t side, squar
     size_t bytes = plane->element_bytes;
     for (uint64_t column = 0; column < whole_columns; column += side) {
         for (uint64_t row = band.row; row < band.row + whole_rows; row += side)
+            // cppcheck-suppress nullPointer ; without it there are no whole columns
             square(target + column * plane->target_pitch + row * bytes,
                    source + row * plane->source_pitch + column * bytes, plane->target_pitch,
                    plane->source_pitch);

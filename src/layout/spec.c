@@ -156,6 +156,7 @@ static dray_status value_read(unsigned key, piece name, piece value, dray_layout
     else
         *narrows[key] = (uint32_t)number;
     if (number == 0 && key >= key_needed) // 0 would silently mean the default
+        // cppcheck-suppress arrayIndexOutOfBoundsCond ; a key is below key_count
         return dray_fail(error, DRAY_E_INVALID, "%s must be at least 1, it is 0", key_names[key]);
     return DRAY_OK;
 }

@@ -108,6 +108,8 @@ static void evict_one(naive_model *naive, int who)
             (oldest == nobody || naive->block[b].served[who] < naive->block[oldest].served[who]))
             oldest = b;
     }
+    assert_true(oldest != nobody);
+    // cppcheck-suppress negativeIndex ; which does not know that the assertion ends the test
     naive_block *block = &naive->block[oldest];
     if (block->pinned_at != nobody)
         unpin(naive, block);
