@@ -6,6 +6,7 @@
 /// One thread does the work on every side. What dray brought over is compared with the loop's result first.
 #include "bench.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -311,6 +312,7 @@ static dray_status rounds_run(layout_state *state)
 static dray_status move_measure(layout_state *state)
 {
     uint64_t bytes = block_bytes(state) * state->count;
+    assert(bytes > 0); // a layout that was built has blocks with bytes
     state->batch = (bench_batch){.block_bytes = block_bytes(state),
                                  .count = state->count,
                                  .repeats = (uint32_t)(work_bytes / bytes) + 1,

@@ -31,7 +31,7 @@ static void check(const uint8_t *bytes, size_t count)
     dray_error error = {0};
     dray_status status = drayi_metadata_read(bytes, count, &arena, &metadata, &error);
     if (status == DRAY_OK) {
-        uint8_t *again = malloc(count);
+        uint8_t *again = malloc(count ? count : 1);
         if (drayi_metadata_write(&metadata, again, count) != count ||
             memcmp(again, bytes, count) != 0)
             abort();
