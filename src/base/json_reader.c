@@ -511,3 +511,15 @@ const char *drayi_json_kind_name(drayi_json_kind kind)
                                         "null"};
     return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";
 }
+
+dray_status drayi_json_count(const drayi_json_reader *reader, uint64_t *out, dray_error *error)
+{
+    drayi_json_reader ahead = *reader;
+    drayi_json_token token;
+    for (*out = 0;; ++*out) {
+        DRAY_TRY(drayi_json_next(&ahead, &token, error));
+        if (token.kind == DRAYI_JSON_ARRAY_END)
+            return DRAY_OK;
+        DRAY_TRY(drayi_json_skip(&ahead, &token, error));
+    }
+}

@@ -72,6 +72,9 @@ dray_status drayi_json_next(drayi_json_reader *reader, drayi_json_token *out, dr
 dray_status drayi_json_skip(drayi_json_reader *reader, const drayi_json_token *first,
                             dray_error *error);
 
+/// How many elements the array has that was just entered; the reader itself stays. For one allocation.
+dray_status drayi_json_count(const drayi_json_reader *reader, uint64_t *out, dray_error *error);
+
 /// Writes the text of a KEY or STRING with its escapes resolved and returns its length, which is at
 /// most text.length. Cannot fail: the reader has checked every escape.
 uint64_t drayi_json_unescape(const drayi_json_token *token, char *out);

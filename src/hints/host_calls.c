@@ -8,6 +8,7 @@
 #include "memory/prefetch.h"
 #include "memory/release.h"
 #include "memory/residency.h"
+#include "os/advice.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -15,14 +16,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 /// A call under way.
 typedef struct host_job {

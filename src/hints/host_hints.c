@@ -5,6 +5,7 @@
 #include "hints/host.h"
 #include "hints/host_settings.h"
 #include "memory/prefetch.h"
+#include "os/advice.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -12,13 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 dray_status drayi_host_open(drayi_env *env, dray_device_self **out_host, dray_error *error)
 {

@@ -6,17 +6,11 @@
 /// there. A preferred node needs both. Pages of a file obey no policy of a mapping: they can only be moved.
 #include "hints/hint_words.h"
 #include "hints/lower.h"
+#include "os/advice.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 enum { POLICY_DEFAULT = 0, POLICY_PREFERRED = 1, POLICY_LOCAL = 4 }; // MPOL_...
 
 static const char no_populate[] =

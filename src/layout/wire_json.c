@@ -260,28 +260,18 @@ static dray_status region_read(json_in *in, const drayi_json_token *first, dray_
     return object_read(in, first, members, sizeof(members) / sizeof(members[0]));
 }
 
-/// Counts them ahead on a copy of the reader: the array is allocated once.
-static dray_status regions_count(const json_in *in, uint32_t *out, dray_error *error)
-{
-    drayi_json_reader ahead = in->reader;
-    drayi_json_token token;
-    for (*out = 0;; ++*out) {
-        DRAY_TRY(drayi_json_next(&ahead, &token, error));
-        if (token.kind == DRAYI_JSON_ARRAY_END)
-            return DRAY_OK;
-        DRAY_TRY(drayi_json_skip(&ahead, &token, error));
-    }
-}
-
 static dray_status read_regions(json_in *in, const drayi_json_token *first, void *field)
 {
     drayi_layout_wire *wire = field;
     drayi_json_token token;
     if (first->kind != DRAYI_JSON_ARRAY)
         return wrong_value(in, first, "an array of regions");
-    DRAY_TRY(regions_count(in, &wire->region_count, in->error));
-    wire->regions = drayi_arena_alloc(
-        in->arena, (uint64_t)wire->region_count * sizeof(*wire->regions), in->error);
+    uint64_t count;
+    DRAY_TRY(drayi_json_count(&in->reader, &count, in->error));
+    if (count > UINT32_MAX)
+        return wrong_value(in, first, "fewer regions");
+    wire->region_count = (uint32_t)count;
+    wire->regions = drayi_arena_alloc(in->arena, count * sizeof(*wire->regions), in->error);
     if (!wire->regions)
         return DRAY_E_NOMEM;
     for (uint32_t i = 0; i < wire->region_count; i++) {

@@ -12,6 +12,7 @@
 /// one copy.
 #include "memory/prefetch.h"
 
+#include "os/advice.h"
 #include "os/os.h"
 #include "os/pool.h"
 
@@ -22,10 +23,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
 
 enum {
     chunk_default = 128 << 10,

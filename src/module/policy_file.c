@@ -43,19 +43,6 @@ static dray_status wrong(const policy_reader *reader, const char *key, const cha
 typedef dray_status (*read_element)(policy_reader *reader, const char *key, void *entry,
                                     dray_error *error);
 
-/// Counts the elements ahead; the reader itself stays.
-static dray_status count_elements(const policy_reader *reader, uint64_t *out, dray_error *error)
-{
-    drayi_json_reader ahead = reader->json;
-    drayi_json_token token;
-    for (*out = 0;; ++*out) {
-        DRAY_TRY(drayi_json_next(&ahead, &token, error));
-        if (token.kind == DRAYI_JSON_ARRAY_END)
-            return DRAY_OK;
-        DRAY_TRY(drayi_json_skip(&ahead, &token, error));
-    }
-}
-
 /// An array of texts; one zeroed entry stands behind the last.
 static dray_status read_list(policy_reader *reader, const char *key, size_t entry_bytes,
                              read_element element, void **out, uint64_t *out_count,
@@ -64,7 +51,7 @@ static dray_status read_list(policy_reader *reader, const char *key, size_t entr
     uint64_t count;
     if (reader->token.kind != DRAYI_JSON_ARRAY)
         return wrong(reader, key, "an array of strings", error);
-    DRAY_TRY(count_elements(reader, &count, error));
+    DRAY_TRY(drayi_json_count(&reader->json, &count, error));
     char *entries = drayi_arena_alloc(&reader->file->arena, (count + 1) * entry_bytes, error);
     if (!entries)
         return DRAY_E_NOMEM;

@@ -336,6 +336,28 @@ static void skip_ends_behind_the_value(void **state)
     assert_int_equal(token.offset, 100 + strlen(text) - 6);
 }
 
+static void elements_are_counted_without_moving(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t count;
+    } cases[] = {{"[]", 0}, {"[1]", 1}, {"[[1,2],{\"a\":[3]},\"]\"]", 3}};
+    drayi_json_token token;
+    uint64_t count;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        drayi_json_reader reader =
+            drayi_json_reader_of((const uint8_t *)cases[i].text, strlen(cases[i].text), 0);
+        assert_int_equal(drayi_json_next(&reader, &token, NULL), DRAY_OK);
+        assert_int_equal(drayi_json_count(&reader, &count, NULL), DRAY_OK);
+        assert_int_equal(count, cases[i].count);
+        assert_int_equal(reader.position, 1);
+    }
+    drayi_json_reader cut = drayi_json_reader_of((const uint8_t *)"[1,2", 4, 0);
+    assert_int_equal(drayi_json_next(&cut, &token, NULL), DRAY_OK);
+    assert_int_equal(drayi_json_count(&cut, &count, NULL), DRAY_E_FORMAT);
+}
+
 static void the_end_stays_the_end(void **state)
 {
     (void)state;
@@ -362,6 +384,7 @@ int main(void)
         cmocka_unit_test(words_are_compared_after_unescaping),
         cmocka_unit_test(depth_ends_at_128_without_recursion),
         cmocka_unit_test(skip_ends_behind_the_value),
+        cmocka_unit_test(elements_are_counted_without_moving),
         cmocka_unit_test(the_end_stays_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
