@@ -176,7 +176,7 @@ static dray_status drop_cache(host_job *job)
         answer(job, DRAY_HINT_ACCEPTED, DRAY_UNKNOWN,
                "this kernel does not tell what is in the page cache");
     else if (report.still_cached_bytes == 0)
-        answer(job, DRAY_HINT_VERIFIED, report.freed_bytes, "out of memory");
+        answer(job, DRAY_HINT_VERIFIED, report.freed_bytes, "no longer in memory");
     else
         answer(job, DRAY_HINT_DEGRADED, report.freed_bytes,
                "some of it stays in the page cache: mapped elsewhere, dirty, or locked");
@@ -188,7 +188,7 @@ static void answer_gone(host_job *job, uint64_t before, uint64_t after, const ch
     if (before == DRAY_UNKNOWN || after == DRAY_UNKNOWN)
         answer(job, DRAY_HINT_ACCEPTED, DRAY_UNKNOWN, "this process may not see its own page table");
     else if (after == 0)
-        answer(job, DRAY_HINT_VERIFIED, before, "out of memory");
+        answer(job, DRAY_HINT_VERIFIED, before, "no longer in memory");
     else
         answer(job, after < before ? DRAY_HINT_DEGRADED : DRAY_HINT_NO_EFFECT,
                before > after ? before - after : 0, stays);
